@@ -1,0 +1,102 @@
+"""The command line: one lazy group.
+
+This file knows each command's name, its one-line help and where it lives. It imports none of them
+until one is called, so that ``wakeguard --help`` and ``wakeguard status`` start at once on a Pi. It
+also knows how a fault ends: one line on stderr, exit status 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from guard import __version__
+from guard.errors import WakeguardError
+
+EXIT_FAULT = 2  # also click's status for a wrong option: the caller mends both by hand
+EXIT_PIPE = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class CommandRow(NamedTuple):
+    """Where a command lives (``module:attribute``) and what it is for."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, CommandRow] = {
+    "run": CommandRow("guard.cli.live:run", "Run the gate."),
+    "status": CommandRow("guard.cli.live:status", "Show what the running gate sees and does."),
+    "mode": CommandRow("guard.cli.live:mode", "Show or switch the mode of the running gate."),
+    "mute-led": CommandRow("guard.cli.live:mute_led", "Show the mute state, its age and its source."),
+    "event": CommandRow("guard.cli.live:event", "Send a wake, mute or unmute event by hand."),
+    "off": CommandRow("guard.cli.live:off", "Take the gate out of the way."),
+    "rules": CommandRow("guard.cli.firewall:rules", "Render, apply, check or remove the firewall rules."),
+    "replay": CommandRow("guard.cli.offline:replay", "Judge the packets of a capture."),
+    "devices": CommandRow("guard.cli.offline:devices", "List who is in a capture."),
+    "lab": CommandRow("guard.cli.lab:lab", "Try the gate on a simulated household."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None when there is no such name."""
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return None
+        module, _, attribute = row.target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{row.target} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's own summaries, so that help imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.summary) for name, row in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="wakeguard %(version)s")
+def group() -> None:
+    """Keep an Amazon Echo from sending what no wake word explains."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status; faults become one line on stderr."""
+    try:
+        result = group.main(args=arguments, prog_name="wakeguard", standalone_mode=False)
+        sys.stdout.flush()
+    except WakeguardError as error:
+        return _report(str(error))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`): the interpreter's own last flush must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _report(f"{error.filename}: {error.strerror}")
+    return result if isinstance(result, int) else 0
+
+
+def _report(message: str) -> int:
+    click.echo(f"wakeguard: {message}", err=True)
+    return EXIT_FAULT
