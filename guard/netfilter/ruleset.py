@@ -1,0 +1,191 @@
+"""The rules: rendered from the templates in ``rules/``, installed whole, checked and removed.
+
+``apply`` and ``remove`` act on the network namespace of the calling process, on both families or none.
+This file knows which template belongs to which mode and how a device becomes a match; the path of a
+packet is the templates' own business (``docs/netfilter.md``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from string import Template
+from typing import Final
+
+from guard.core.verdict import Mode
+from guard.errors import NetfilterError
+from guard.netfilter import interface, programs, tables
+from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
+from guard.netfilter.programs import FAMILIES, Family
+from guard.rules import rules_path
+
+_TEMPLATES: Final[dict[tuple[Mode, Family], str]] = {
+    (Mode.MONITOR, "ipv4"): "monitor.v4.rules",
+    (Mode.MONITOR, "ipv6"): "monitor.v6.rules",
+    (Mode.ENFORCE, "ipv4"): "enforce.v4.rules",
+    (Mode.ENFORCE, "ipv6"): "enforce.v6.rules",
+}
+_PREFIX_LENGTHS: Final[dict[Family, int]] = {"ipv4": 32, "ipv6": 128}
+
+_INTERFACE = re.compile(r"[^\s/:%+!\"'\\-][^\s/:%+!\"'\\]{0,14}")  # a + would be iptables' wildcard
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_MAX_QUEUE: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMatch:
+    """How a device is told: by its MAC, or by its addresses (both families mixed) where ``mac`` is None."""
+
+    number: int
+    name: str
+    mac: str | None = None
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RulesetSpec:
+    """All that the rules depend on.
+
+    ``lan`` is the interface on the devices' side: a plain one, a bridge, or one port of a bridge. The
+    last is matched as such (``bridge_port``); ``resolve`` finds out which it is.
+    """
+
+    mode: Mode
+    lan: str
+    queue: int
+    devices: tuple[DeviceMatch, ...]
+    bridge_port: bool = False
+
+
+def resolve(spec: RulesetSpec) -> RulesetSpec:
+    """Return ``spec`` with ``bridge_port`` as it is on this machine."""
+    return replace(spec, bridge_port=interface.get_kind(spec.lan) is interface.Kind.BRIDGE_PORT)
+
+
+def render(spec: RulesetSpec) -> dict[Family, str]:
+    """Return the rules of both families in iptables-restore's format. Needs no right and no kernel."""
+    _check_spec(spec)
+    return {family: _render_family(spec, family) for family in FAMILIES}
+
+
+def apply(spec: RulesetSpec) -> None:
+    """Install exactly these rules, in place of any of ours, in both families or in none.
+
+    Tested first, then committed table by table (``iptables-restore --noflush``), the old chains swapped
+    for the new within each transaction. A family that fails puts both back to what was there before.
+    """
+    rendered = render(resolve(spec))
+    wanted = {family: tables.parse_tables(text) for family, text in rendered.items()}
+    before = {family: tables.parse_tables(programs.save(family)) for family in FAMILIES}
+    swaps = {family: tables.format_swap(before[family], wanted[family]) for family in FAMILIES}
+    for family in FAMILIES:
+        programs.test(family, swaps[family])
+    for index, family in enumerate(FAMILIES):
+        try:
+            programs.restore(family, swaps[family])
+        except NetfilterError as error:
+            _roll_back(before, FAMILIES[: index + 1], error)
+            raise
+
+
+def check(spec: RulesetSpec) -> tuple[str, ...]:
+    """Return how the installed rules differ from ``spec``, a line each; empty when they are exactly these."""
+    differences: list[str] = []
+    for family, text in render(resolve(spec)).items():
+        installed = tables.parse_tables(programs.save(family))
+        found = tables.compare_tables(installed, tables.parse_tables(text))
+        differences += [f"{family} {difference}" for difference in found]
+    return tuple(differences)
+
+
+def remove() -> None:
+    """Remove every chain and jump of ours from both families, whatever state they were left in.
+
+    Both families are tried even where one fails; the first failure is then raised.
+    """
+    failures: list[NetfilterError] = []
+    for family in FAMILIES:
+        try:
+            _put(family, {})
+        except NetfilterError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def is_installed() -> bool:
+    """Tell whether anything of ours, whole or in part, is in either family."""
+    return any(tables.parse_tables(programs.save(family)) for family in FAMILIES)
+
+
+def _put(family: Family, wanted: tables.Tables) -> None:
+    """Turn what is installed now into ``wanted``."""
+    swap = tables.format_swap(tables.parse_tables(programs.save(family)), wanted)
+    if swap:
+        programs.restore(family, swap)
+
+
+def _roll_back(
+    before: dict[Family, dict[str, tables.OwnTable]], touched: tuple[Family, ...], cause: NetfilterError
+) -> None:
+    for family in touched:
+        try:
+            _put(family, before[family])
+        except NetfilterError as error:
+            raise NetfilterError(
+                f"{cause}; then the former {family} rules could not be put back ({error}): "
+                "run `wakeguard rules remove`"
+            ) from cause
+
+
+def _render_family(spec: RulesetSpec, family: Family) -> str:
+    template = Template(rules_path(_TEMPLATES[spec.mode, family]).read_text(encoding="utf-8"))
+    lines = [
+        f"-A WAKEGUARD-MARK {match} -j MARK --set-xmark "
+        + format_match(make_upstream_mark(device.number), MARK_MASK)
+        for device in spec.devices
+        for match in _match_device(spec, device, family)
+    ]
+    return template.substitute(queue=spec.queue, devices="\n".join(lines))
+
+
+def _match_device(spec: RulesetSpec, device: DeviceMatch, family: Family) -> list[str]:
+    """Return the matches, each in the order in which iptables-save prints them."""
+    arrival = ("", f"-m physdev --physdev-in {spec.lan} ") if spec.bridge_port else (f"-i {spec.lan} ", "")
+    if device.mac is not None:
+        return [f"{arrival[0]}{arrival[1]}-m mac --mac-source {device.mac.lower()}"]
+    length = _PREFIX_LENGTHS[family]
+    addresses = [ipaddress.ip_address(text) for text in device.addresses]
+    return [
+        f"-s {address}/{length} {arrival[0]}{arrival[1]}".rstrip()
+        for address in addresses
+        if address.max_prefixlen == length
+    ]
+
+
+def _check_spec(spec: RulesetSpec) -> None:
+    """Refuse whatever would read as something else inside a rule. Config reports it better, and earlier."""
+    if not _INTERFACE.fullmatch(spec.lan):
+        raise NetfilterError(f"network.lan {spec.lan!r} is no interface name")
+    if not 0 <= spec.queue <= _MAX_QUEUE:
+        raise NetfilterError(f"network.queue {spec.queue} is outside 0 to {_MAX_QUEUE}")
+    if not 1 <= len(spec.devices) <= MAX_DEVICES:
+        raise NetfilterError(f"{len(spec.devices)} devices: there must be 1 to {MAX_DEVICES}")
+    if len({device.number for device in spec.devices}) < len(spec.devices):
+        raise NetfilterError("two devices have the same number")
+    for device in spec.devices:
+        _check_device(device)
+
+
+def _check_device(device: DeviceMatch) -> None:
+    if device.mac is None and not device.addresses:
+        raise NetfilterError(f"device {device.name}: neither a MAC nor an address tells its packets")
+    if device.mac is not None and not _MAC.fullmatch(device.mac.lower()):
+        raise NetfilterError(f"device {device.name}: {device.mac!r} is no MAC address")
+    try:
+        make_upstream_mark(device.number)
+        for text in device.addresses:
+            ipaddress.ip_address(text)
+    except ValueError as error:
+        raise NetfilterError(f"device {device.name}: {error}") from None
