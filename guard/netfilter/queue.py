@@ -1,15 +1,13 @@
-"""The packet queue: netfilterqueue, bound, sized and told what to do when it is full.
+"""The packet queue: netfilterqueue, bound, sized, and told what to do when it is full.
 
-The daemon's callback receives netfilterqueue's own ``Packet``: one Python call per packet and none
-in between. The three verdicts are the functions ``accept``, ``refuse`` and ``condemn``. This file does
-not know why a packet is refused, and it reads no clock.
+The daemon's callback receives netfilterqueue's own ``Packet``: one Python call per packet and none in
+between. The verdicts are the functions ``accept``, ``refuse`` and ``condemn``; whoever counts every
+microsecond may inline them. This file does not know why a packet is refused and reads no clock.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -19,30 +17,25 @@ from guard.netfilter import kernel, netlink
 from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, UNJUDGED
 
 if TYPE_CHECKING:
-    from netfilterqueue import Packet
+    from netfilterqueue import NetfilterQueue, Packet
 
 MAXIMUM_LENGTH: Final = 8192
 """Packets that may wait: 0.8 s, the longest hold, at 10,000 packets a second."""
 
 RECEIVE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Room on the queue's socket. A full packet costs about 2.3 kB there with the kernel's overhead, so
-this holds some 7,000; the kernel reserves nothing until packets wait."""
+"""Room on the queue's socket: a full packet takes about 2.3 kB there with the kernel's own share, so
+some 7,000 of them. Nothing is reserved until packets wait."""
 
 COPY_RANGE: Final = 4096
-"""netfilterqueue's buffer. A longer payload arrives cut to it and the engine calls it truncated."""
+"""netfilterqueue's buffer: a longer packet arrives cut, and the engine calls it truncated."""
 
 _NF_INET_LOCAL_IN: Final = 1
-_NFQNL_MSG_CONFIG: Final = 2
-_NFQA_CFG_MASK: Final = 4
-_NFQA_CFG_FLAGS: Final = 5
-_NFQA_CFG_F_FAIL_OPEN: Final = 1
+_FLAGS: Final = {Mode.MONITOR: netlink.NFQA_CFG_F_FAIL_OPEN, Mode.ENFORCE: 0}
 
 
 def accept(packet: Packet) -> None:
-    """Let the packet pass: unjudged and condemned cleared, foreign bits kept."""
-    mark = packet.get_mark()
-    if mark & (UNJUDGED | CONDEMNED):
-        packet.set_mark(mark & ACCEPT_MASK)
+    """Let an upstream packet pass: unjudged and condemned are cleared, foreign bits kept."""
+    packet.set_mark(packet.get_mark() & ACCEPT_MASK)
     packet.accept()
 
 
@@ -52,15 +45,15 @@ def pass_downstream(packet: Packet) -> None:
 
 
 def refuse(packet: Packet) -> None:
-    """Drop the packet; its sender is not told and offers a TCP segment again."""
+    """Drop the packet. Its sender is not told, and offers a TCP segment again."""
     packet.drop()
 
 
 def condemn(packet: Packet) -> None:
-    """Refuse the packet and its flow: the rules answer with resets and remember it in the connmark.
+    """Refuse the packet and its flow: the rules answer with a reset and remember it in the connmark.
 
-    The packet stays unjudged, so it cannot leave even where a rule of the user bypasses the reset.
-    On INPUT no later hook would hold it back: there it is dropped, and a TCP sender tries in vain.
+    It stays unjudged, so it cannot leave even where a user's rule goes around the reset. On INPUT no
+    later hook would hold it back: there it is dropped, and a TCP sender tries in vain.
     """
     if packet.hook == _NF_INET_LOCAL_IN:
         packet.drop()
@@ -70,28 +63,67 @@ def condemn(packet: Packet) -> None:
 
 
 class PacketQueue:
-    """One kernel queue, bound in the thread that calls ``run`` and ``close``.
+    """One kernel queue. Bind, run and close it from the same thread.
 
-    Use: ``bind(callback, mode=...)``, then wait for ``fileno()`` in a selector and ``run()`` when it is
-    readable. ``callback(packet)`` gives each packet its verdict or keeps it with ``packet.retain()``.
+    ``bind(callback, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
+    readable. ``callback(packet)`` gives each packet a verdict or keeps it with ``packet.retain()``. It
+    must not raise: the library loses the exception, and the packet waits for ever.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._queue: object | None = None
+        self._queue: NetfilterQueue | None = None
 
-    def bind(self, callback: Callable[[Packet], None], *, mode: Mode) -> None:
-        """Take the queue. NetfilterError when another process has it or the right is missing."""
+    def bind(
+        self, callback: Callable[[Packet], None], *, mode: Mode, maximum_length: int = MAXIMUM_LENGTH
+    ) -> None:
+        """Take the queue. NetfilterError when somebody has it, or the right is missing."""
+        from netfilterqueue import NetfilterQueue
+
+        kernel.check_rights()
+        kernel.check_queue_free(self.number)
+        try:
+            queue = NetfilterQueue()
+        except OSError as error:
+            raise NetfilterError(
+                f"the kernel gives no packet queue ({error}): load the module nfnetlink_queue "
+                "(CONFIG_NETFILTER_NETLINK_QUEUE)"
+            ) from error
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a smaller buffer than asked for serves too
+                queue.bind(self.number, callback, max_len=maximum_length, sock_len=RECEIVE_BUFFER_BYTES)
+        except OSError as error:
+            kernel.check_queue_free(self.number)
+            raise NetfilterError(
+                f"queue {self.number} cannot be bound ({error}): give another number in network.queue"
+            ) from error
+        self._queue = queue
+        self.set_mode(mode)
 
     def set_mode(self, mode: Mode) -> None:
-        """Fail open on a full queue in monitor, closed in enforce."""
+        """Make a full queue pass what it cannot hold (monitor), or drop it (enforce)."""
+        netlink.set_queue_flags(self.fileno(), self.number, _FLAGS[mode], mask=netlink.NFQA_CFG_F_FAIL_OPEN)
 
     def fileno(self) -> int:
-        """Return the file descriptor to select on."""
-        return -1
+        """Return the descriptor to wait on."""
+        return self._bound().get_fd()
 
     def run(self) -> None:
-        """Call the callback for every packet that waits; does not block."""
+        """Call the callback for every packet that waits; return when none does."""
+        self._bound().run(block=False)
+
+    def read_statistics(self) -> kernel.QueueStatistics | None:
+        """Return the kernel's own counters; None when the queue is gone."""
+        return kernel.read_statistics(self.number)
 
     def close(self) -> None:
-        """Give the queue back. What still waits in it is dropped by the kernel. Twice does no harm."""
+        """Give the queue back; the kernel drops what still waits in it. A second time does nothing."""
+        if self._queue is not None:
+            self._queue.unbind()
+            self._queue = None
+
+    def _bound(self) -> NetfilterQueue:
+        if self._queue is None:
+            raise NetfilterError(f"queue {self.number} is not bound")
+        return self._queue

@@ -6,6 +6,8 @@ else is the user's, is never flushed, declared or reset, and appears in no text 
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -54,15 +56,15 @@ def parse_tables(text: str) -> dict[str, OwnTable]:
                 if name.startswith(CHAIN_PREFIX):
                     chains.append(name)
                 continue
-            option, chain, *rest = line.split()
+            option, chain, rule = _split_rule(line)
             if chain.startswith(CHAIN_PREFIX):
-                rules.append(" ".join((chain, *rest)))
+                rules.append(f"{chain} {rule}")
                 continue
             if option == "-I":
-                rest = rest[1:]  # the templates say the place: the first
+                rule = rule.partition(" ")[2]  # the templates say the place: the first
             positions[chain] = positions.get(chain, 0) + 1
-            if any(word.startswith(CHAIN_PREFIX) for word in _targets(rest)):
-                jumps.append(Jump(chain, positions[chain], " ".join(rest)))
+            if _leads_to_us(rule):
+                jumps.append(Jump(chain, positions[chain], rule))
         if chains or rules or jumps:
             found[table] = OwnTable(tuple(chains), tuple(rules), tuple(jumps))
     return found
@@ -76,9 +78,8 @@ def has_user_content(text: str, table: str) -> bool:
             if not name.startswith(CHAIN_PREFIX) and policy != "ACCEPT":
                 return True
             continue
-        _, chain, *rest = line.split()
-        ours = chain.startswith(CHAIN_PREFIX) or any(word.startswith(CHAIN_PREFIX) for word in _targets(rest))
-        if not ours:
+        _, chain, rule = _split_rule(line)
+        if not chain.startswith(CHAIN_PREFIX) and not _leads_to_us(rule):
             return True
     return False
 
@@ -113,7 +114,9 @@ def compare_tables(installed: Tables, wanted: Tables) -> list[str]:
     for table in dict.fromkeys((*wanted, *installed)):
         here, there = installed.get(table, OwnTable()), wanted.get(table, OwnTable())
         differences += [f"{table}: chain {c} is missing" for c in there.chains if c not in here.chains]
-        differences += [f"{table}: chain {c} should not be there" for c in here.chains if c not in there.chains]
+        differences += [
+            f"{table}: chain {c} should not be there" for c in here.chains if c not in there.chains
+        ]
         differences += _compare_jumps(table, here.jumps, there.jumps)
         for chain in there.chains:
             if chain in here.chains:
@@ -157,12 +160,25 @@ def _normal(rule: str) -> str:
     """Return the rule without what releases of iptables print differently: a MAC's case."""
     words = rule.split()
     return " ".join(
-        word.lower() if index and words[index - 1] == "--mac-source" else word for index, word in enumerate(words)
+        word.lower() if index and words[index - 1] == "--mac-source" else word
+        for index, word in enumerate(words)
     )
 
 
-def _targets(words: list[str]) -> list[str]:
-    return [after for word, after in zip(words, words[1:], strict=False) if word in ("-j", "-g")]
+def _split_rule(line: str) -> tuple[str, str, str]:
+    """Return the option, the chain and the rest as it stands: a comment's blanks belong to the rule."""
+    option, chain, *rest = line.split(maxsplit=2)
+    return option, chain, rest[0] if rest else ""
+
+
+def _leads_to_us(rule: str) -> bool:
+    """Tell whether the rule's own target is a chain of ours; a comment that says so is none."""
+    try:
+        words = shlex.split(rule)
+    except ValueError:
+        return False
+    targets = [after for word, after in itertools.pairwise(words) if word in ("-j", "-g")]
+    return bool(targets) and targets[-1].startswith(CHAIN_PREFIX)
 
 
 def _split_tables(text: str) -> dict[str, list[str]]:
