@@ -33,3 +33,7 @@ class ControlError(WakeguardError):
 
 class LabError(WakeguardError):
     """The lab could not be built or one of its steps failed."""
+
+
+class RecordingError(WakeguardError):
+    """What the live gate was asked to record cannot be written."""

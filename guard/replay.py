@@ -1,0 +1,216 @@
+"""Drive the engine with a capture, on the capture's clock.
+
+This file knows the order in which the engine is told things: timers that are due, then events, then
+the packet; and how a decision becomes one line of JSON. It judges nothing itself, and neither mode
+changes the capture. Time may go backwards in a capture; the engine's clock stands still meanwhile.
+
+Lines come out in capture order: a packet that is held keeps its place until its verdict is final.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from guard.capture import Capture, Interface
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.policy import Policy
+from guard.core.verdict import Decision, Direction, Mode, Verdict
+from guard.errors import CaptureError
+from guard.lines import Lines, Write, format_records, format_time
+from guard.selector import DeviceSelector, Matcher, match_nothing
+from guard.trace import NANOSECONDS, Entry, TimerServed, Trace
+
+SECOND_DIGITS = 9
+BATCH_LINES = 8192  # written at once
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a replay went through."""
+
+    frames: int = 0  # in the capture
+    upstream: int = 0  # packets that the device sent
+    downstream: int = 0
+    not_ip: int = 0  # frames of the device that never reach the gate's queue (ARP and such)
+
+
+class Replay:
+    """One device of one capture through one engine; ``run`` once."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        selector: DeviceSelector,
+        policy: Policy,
+        *,
+        mode: Mode | None = None,
+        trace: Trace | None = None,
+        write: Write | None = None,
+    ) -> None:
+        self.totals = Totals()
+        self.device = selector.name or selector.text
+        self._capture = capture
+        self._selector = selector
+        self._trace = trace or Trace()
+        gate = self._trace.gate
+        # An explicit mode is the user's question: what the owner switched back then does not count.
+        self._follow_mode = mode is None
+        self.mode = mode or (gate.mode if gate else Mode.MONITOR)
+        names = {self.device, *(gate.devices if gate else ())}
+        devices = {name: DeviceSettings(sensor=self._trace.has_sensor(name)) for name in sorted(names)}
+        self.engine = Engine(policy, devices=devices, mode=self.mode)
+        self._entries = [entry for entry in self._trace.entries if (entry.device or self.device) in names]
+        self._entries.reverse()  # the next one is the last: popping it costs nothing
+        self._lines = Lines(write) if write else None
+        self._gate_timers = gate is not None  # recorded: served when the live gate served them
+        self._waiting = 0
+        self._now = -math.inf
+
+    def run(self, *, watch: Callable[[], object] | None = None) -> None:
+        """Judge the whole capture; CaptureError after everything before the damage was judged and written.
+
+        ``watch`` is called now and then, for a progress bar.
+        """
+        try:
+            self._feed(watch or (lambda: None))
+        except CaptureError:
+            self._finish()
+            raise
+        self._finish()
+
+    def _feed(self, watch: Callable[[], object]) -> None:
+        engine = self.engine
+        receive = engine.receive_packet
+        get_flow_name = engine.get_flow_name
+        device = sender = self.device
+        # A recording holds several devices that shared one engine: all of them are fed, one is printed.
+        recorded = self._trace.gate.devices if self._trace.gate else {}
+        selector = self._selector
+        entries = self._entries
+        epoch_ns: int = self._trace.epoch_ns or 0
+        epoch_known = self._trace.epoch_ns is not None
+        lines = self._lines
+        upstream_direction = Direction.UPSTREAM
+        hold = Verdict.HOLD
+        facts = engine.facts
+        fragments = lines.fragments if lines else {}
+        waiting_lines = lines.lines if lines else []
+        matchers: dict[Interface, Matcher] = {}
+        matcher: Matcher = match_nothing
+        interface_seen: Interface | None = None
+        number = upstream = downstream = not_ip = 0
+        latest = self._now
+        next_entry = entries[-1].now if entries else math.inf
+        cut: int | None = None  # where the printed fraction of a second ends, from the right
+        try:
+            for number, time_ns, interface, frame, _wire_bytes, flags in self._capture:
+                if interface is not interface_seen:
+                    if not epoch_known:
+                        epoch_ns = time_ns
+                        epoch_known = True
+                    interface_seen = interface
+                    sender = interface.name if interface.name in recorded else device
+                    if interface not in matchers:
+                        chosen = selector if sender == device else DeviceSelector.of_name(sender)
+                        matchers[interface] = chosen.make_matcher(interface)
+                    matcher = matchers[interface]
+                    cut = interface.digits - SECOND_DIGITS or None
+                matched = matcher(frame, flags)
+                if matched is None:
+                    continue
+                direction, packet = matched
+                if packet is None:
+                    not_ip += direction is upstream_direction
+                    continue
+                now = (time_ns - epoch_ns) / NANOSECONDS
+                if now < latest:
+                    now = latest
+                if next_entry <= now or engine.timer <= now:
+                    self._now = latest
+                    self._advance(now)
+                    next_entry = entries[-1].now if entries else math.inf
+                latest = now
+                decision = receive(packet, device=sender, direction=direction, now=now)
+                if decision.verdict is hold:
+                    self._waiting += 1
+                if sender != device:
+                    continue
+                if direction is not upstream_direction:
+                    downstream += 1
+                    continue
+                upstream += 1
+                if lines is None:
+                    continue
+                flow = facts.flow
+                name = (flow.name if flow is not None else None) or get_flow_name()
+                records = format_records(facts.records) if facts.records else "[]"
+                text = str(time_ns)
+                if len(text) > SECOND_DIGITS and cut != -SECOND_DIGITS:
+                    time = f"{text[:-9]}.{text[-9:cut]}"
+                else:
+                    time = format_time(time_ns, interface.digits)
+                if decision.verdict is hold:
+                    head = f'{{"frame":{number},"time":{time}'
+                    lines.hold(facts.packet_id, head, facts.payload_bytes, name, records, now)
+                    continue
+                middle, tail = fragments.get(decision) or lines.make_fragments(decision)
+                waiting_lines.append(
+                    f'{{"frame":{number},"time":{time}{middle}{facts.payload_bytes}'
+                    f',"flow":"{name}","records":{records}{tail}'
+                )
+                if len(waiting_lines) >= BATCH_LINES:
+                    lines.flush()
+                    watch()
+        finally:
+            self._now = latest
+            self.totals = Totals(number, upstream, downstream, not_ip)
+
+    def _advance(self, until: float) -> None:
+        """Serve the timers and tell the events that are due by ``until``, in the order of their times."""
+        engine = self.engine
+        while True:
+            timer = math.inf if self._gate_timers else engine.get_timer()
+            due = math.inf if timer is None else max(timer, self._now)
+            event = max(self._entries[-1].now, self._now) if self._entries else math.inf
+            if min(due, event) > until or min(due, event) == math.inf:
+                return
+            if due <= event:
+                self._now = due
+                self._release(engine.handle_timer(now=due))
+                if engine.get_timer() == timer:  # a timer at its own time may be a rounding too early
+                    self._now = until
+                    self._release(engine.handle_timer(now=until))
+            else:
+                self._now = event
+                self._tell(self._entries.pop())
+
+    def _tell(self, entry: Entry) -> None:
+        item = entry.item
+        if isinstance(item, TimerServed):
+            self._release(self.engine.handle_timer(now=self._now))
+        elif isinstance(item, Mode):
+            if self._follow_mode:
+                self.engine.set_mode(item)
+        else:
+            self._release(self.engine.receive_event(item, device=entry.device or self.device, now=self._now))
+
+    def _finish(self) -> None:
+        """Serve what is left until no packet waits for its verdict, then write the rest."""
+        self._gate_timers = False
+        while self._waiting:
+            timer = self.engine.get_timer()
+            due = math.inf if timer is None else timer
+            if self._entries:
+                due = min(due, self._entries[-1].now)
+            if due == math.inf:
+                break
+            self._advance(max(due, self._now))
+        if self._lines is not None:
+            self._lines.flush()
+
+    def _release(self, released: list[tuple[int, Decision]]) -> None:
+        self._waiting -= len(released)
+        if self._lines is not None:
+            self._lines.release(released, self._now)
