@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import WakeEvent
@@ -65,10 +65,10 @@ def time_loop(chunks: Sequence[Sequence[Step]], *, talking: bool = False) -> flo
     total = 0
     for chunk in chunks:
         household.turn(chunk[0][2])
-        began = perf_counter_ns()
+        began = thread_time_ns()  # other processes' turns do not count
         for data, direction, now in chunk:
             receive(data, device=DEVICE, direction=direction, now=now)
-        total += perf_counter_ns() - began
+        total += thread_time_ns() - began
     return total / sum(map(len, chunks))
 
 

@@ -2,8 +2,9 @@
  *
  * Usage: send FRAMES UP_NETNS UP_INTERFACE DOWN_NETNS DOWN_INTERFACE GATE_NETNS RATE BURST PID
  *
- * FRAMES: each frame is a 32-bit little-endian word (length; bit 31 set = sent at the DOWN end)
- * followed by the frame. RATE: packets a second, evenly; 0 = saturated: as long as process PID is
+ * FRAMES: each frame is a 32-bit little-endian word (length; bit 31 set = sent at the DOWN end, bit 30
+ * set = not before all that went before has its verdict: a connection exists for the kernel once its
+ * SYN has passed) followed by the frame. RATE: packets a second, evenly; 0 = saturated: as long as process PID is
  * stopped (SIGSTOP), BURST packets are put into its queue, then it is let go until none waits for a
  * verdict (read from the gate namespace's nfnetlink_queue). One core cannot send as fast as a C loop
  * on another accepts; this way the queue never runs empty under whoever works on it, and never loses
@@ -30,7 +31,7 @@
 #include <unistd.h>
 
 enum { BATCH = 32, PAUSE_NANOSECONDS = 50000 };
-static const uint32_t DOWN = 0x80000000u;
+static const uint32_t DOWN = 0x80000000u, BARRIER = 0x40000000u, LENGTH = 0x3fffffffu;
 
 static void fail(const char *what)
 {
@@ -100,6 +101,15 @@ static void sleep_until(uint64_t deadline)
         ;
 }
 
+/* Let the worker go until nothing waits for its verdict. */
+static void drain(pid_t worker, int table)
+{
+    if (kill(worker, SIGCONT) < 0)
+        fail("SIGCONT");
+    while (count_waiting(table) != 0)
+        sleep_until(now() + PAUSE_NANOSECONDS);
+}
+
 int main(int argc, char **argv)
 {
     struct mmsghdr messages[BATCH];
@@ -139,15 +149,18 @@ int main(int argc, char **argv)
 
         while (count < limit && at < (size_t)status.st_size) {
             memcpy(&word, frames + at, sizeof word);
-            if (count == 0)
-                side = word & DOWN;
-            else if ((word & DOWN) != side)
+            if (count != 0 && ((word & DOWN) != side || (word & BARRIER) != 0))
                 break;
+            side = word & DOWN;
+            if ((word & BARRIER) != 0 && filled != 0) {
+                drain(worker, table);
+                filled = 0;
+            }
             vectors[count].iov_base = (void *)(frames + at + sizeof word);
-            vectors[count].iov_len = word & ~DOWN;
+            vectors[count].iov_len = word & LENGTH;
             messages[count].msg_hdr.msg_iov = &vectors[count];
             messages[count].msg_hdr.msg_iovlen = 1;
-            at += sizeof word + (word & ~DOWN);
+            at += sizeof word + (word & LENGTH);
             count++;
         }
         if (rate != 0)
@@ -164,10 +177,7 @@ int main(int argc, char **argv)
         sent += count;
         filled += count;
         if (rate == 0 && (filled >= burst || at >= (size_t)status.st_size)) {
-            if (kill(worker, SIGCONT) < 0)
-                fail("SIGCONT");
-            while (count_waiting(table) != 0)
-                sleep_until(now() + PAUSE_NANOSECONDS);
+            drain(worker, table);
             filled = 0;
         }
     }

@@ -195,6 +195,8 @@ def write_frames(path: Path, packets: Iterable[Packet]) -> int:
         for direction, data in packets:
             head = heads[direction]
             side = 0x80000000 if direction is _DOWNSTREAM else 0
+            if side and data[9] == 6 and data[33] & _SYN:
+                side |= 0x40000000  # the answer to a SYN waits until the SYN has passed
             file.write(struct.pack("<I", side | (len(head) + len(data))) + head + data)
             count += 1
     return count
