@@ -94,10 +94,12 @@ class Reason(StrEnum):
     URGENT_DATA = "urgent_data"
     EARLY_DATA = "early_data"
     HANDSHAKE_CAP = "handshake_cap"
+    BAD_HANDSHAKE = "bad_handshake"
     CONNECTION_RATE = "connection_rate"
     HEARTBEAT_TOO_SOON = "heartbeat_too_soon"
     HEARTBEAT_BUDGET = "heartbeat_budget"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    RETRANSMISSION_BUFFER = "retransmission_buffer"
     # failures that have a name (``[exceptions]`` in ``rules/policy.toml``)
     MALFORMED = "malformed"
     TRUNCATED = "truncated"

@@ -1,0 +1,247 @@
+"""What the records of one TLS connection are: handshake, heartbeat or application data.
+
+Knows: the order of messages that RFC 5246 and RFC 8446 allow a client, the caps on each, and the
+schedules of heartbeats. Refuses to know: mute state, wake words, budgets of other flows, verdicts.
+
+The client's side as a table (S = ServerHello was read, F = the client's Finished was seen):
+
+    type  when                                         kind
+    20    not F, 1 byte, at most twice                 handshake
+    21    not F, 2 bytes; F, 2 bytes of plaintext      handshake, at most ``alerts``
+    22    not F, within the caps; TLS 1.2: after the
+          ChangeCipherSpec it is the Finished          handshake
+    23    TLS 1.3, S, not F, of the Finished's length,
+          no early data offered                        handshake, and F
+    23    the same, before it: client certificate      handshake, within its allowance
+    23    F, length and spacing of a heartbeat         syn
+    23    F, a PING's length, owed to the server       syn
+    any other                                          app_data
+"""
+
+from __future__ import annotations
+
+from guard.core.budget import TokenBucket
+from guard.core.policy import Heartbeat, Policy
+from guard.core.tls import (
+    KIND_APP_DATA,
+    KIND_HANDSHAKE,
+    KIND_SYN,
+    TLS_1_3,
+    ClientHello,
+    ContentType,
+    Framing,
+    Outcome,
+    RecordStream,
+    Suite,
+    get_suite,
+    parse_client_hello,
+    parse_server_hello,
+)
+from guard.core.verdict import Reason
+
+_ALERT_BYTES = 2  # RFC 8446, 6
+_PINGS_OWED = 4  # replies that a server can have coming at most
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
+
+
+class Conversation:
+    """The TLS state of one connection, as far as the wire shows it.
+
+    ``reason`` says why the last record was application data, None where it simply is.
+    """
+
+    __slots__ = (
+        "_alerts",
+        "_bucket",
+        "_ccs",
+        "_certificate_bytes",
+        "_certificate_records",
+        "_flight_bytes",
+        "_hello_bytes",
+        "_hello_cap",
+        "_last_beat",
+        "_lengths",
+        "_malformed",
+        "_pings_out",
+        "_pings_owed",
+        "_policy",
+        "client",
+        "client_hello",
+        "finished",
+        "gap_reason",
+        "heartbeat_reply",
+        "reason",
+        "server",
+        "suite",
+        "version",
+    )
+
+    def __init__(self, policy: Policy, bucket: TokenBucket, *, from_start: bool) -> None:
+        framing = Framing.START if from_start else Framing.UNKNOWN
+        self._policy = policy
+        self._bucket = bucket  # the device's heartbeats
+        self.client = RecordStream(self._on_client_record, framing)
+        self.server = RecordStream(self._on_server_record, framing)
+        if from_start:
+            self.client.sink = bytearray()
+            self.server.sink = bytearray()
+        self.client_hello: ClientHello | None = None
+        self.version = 0  # negotiated; 0 until the ServerHello was read
+        self.suite: Suite | None = None
+        self.finished = False
+        self.reason: Reason | None = None
+        self.gap_reason = Reason.MIDSTREAM  # why framing had to be inferred
+        self.heartbeat_reply = False
+        self._malformed = False
+        self._hello_bytes = self._flight_bytes = 0
+        self._hello_cap = policy.hello_bytes
+        self._ccs = self._alerts = 0
+        self._certificate_bytes = self._certificate_records = 0
+        self._lengths: dict[int, Heartbeat] = {
+            length: policy.heartbeats[row] for length, row in policy.inferred_lengths.items()
+        }
+        self._last_beat: dict[Heartbeat, float] = {}
+        self._pings_out = 0  # PINGs of the device that the server has not answered
+        self._pings_owed = 0  # PINGs of the server that the device may answer
+
+    # -- the client's records --------------------------------------------------------------------
+
+    def _on_client_record(self, content_type: int, length: int, now: float) -> int:
+        self.reason = None
+        self.heartbeat_reply = False
+        if self.client.framing is not Framing.FRAMED:
+            return self._beat_or_app_data(length, now) if content_type == _APPLICATION_DATA else self._midstream()
+        if not self.version:
+            self._read_hellos()
+        if content_type == _APPLICATION_DATA:
+            return self._beat_or_app_data(length, now) if self.finished else self._before_finished(length)
+        if self._malformed:
+            return self._app_data(Reason.BAD_HANDSHAKE)
+        if content_type == _ALERT:
+            return self._count_alert(length)
+        if self.finished:
+            return self._app_data(Reason.HANDSHAKE_CAP)
+        if content_type == _CHANGE_CIPHER_SPEC:
+            self._ccs += 1
+            allowed = length == 1 and self._ccs <= self._policy.change_cipher_specs
+        elif self._ccs and self.version != TLS_1_3 and not self._retried:
+            self.finished = True  # RFC 5246, 7.4.9: right after the ChangeCipherSpec
+            allowed = length <= self._policy.finished_bytes
+        elif self.version:
+            self._flight_bytes += length
+            allowed = self.version != TLS_1_3 and self._flight_bytes <= self._policy.flight_bytes
+        else:
+            self._hello_bytes += length
+            allowed = self._hello_bytes <= self._hello_cap
+        return KIND_HANDSHAKE if allowed else self._app_data(Reason.HANDSHAKE_CAP)
+
+    @property
+    def _retried(self) -> bool:
+        return self._hello_cap > self._policy.hello_bytes and not self.version
+
+    def _before_finished(self, length: int) -> int:
+        """Judge record 23 before the client's Finished: in TLS 1.3 it may be that, or a certificate."""
+        if self.client_hello is not None and self.client_hello.early_data:
+            return self._app_data(Reason.EARLY_DATA)
+        suite = self.suite
+        if suite is None or self.version != TLS_1_3 or self._malformed:
+            return self._app_data(None)
+        if length == suite.finished_length:
+            self.finished = True
+            return KIND_HANDSHAKE
+        self._certificate_records += 1
+        self._certificate_bytes += length
+        if (
+            self._certificate_records <= 2  # Certificate, CertificateVerify (RFC 8446, 4.4)
+            and self._certificate_bytes <= self._policy.client_certificate_bytes
+        ):
+            return KIND_HANDSHAKE
+        self.finished = True  # whatever follows, it is no handshake any more
+        return self._app_data(Reason.HANDSHAKE_CAP)
+
+    def _count_alert(self, length: int) -> int:
+        expected = _ALERT_BYTES
+        if self.finished or self._ccs:
+            if self.suite is None:
+                return self._app_data(Reason.HANDSHAKE_CAP)
+            expected = self.suite.get_length(_ALERT_BYTES)
+        self._alerts += 1
+        if length in (expected, _ALERT_BYTES) and self._alerts <= self._policy.alerts:
+            return KIND_HANDSHAKE
+        return self._app_data(Reason.HANDSHAKE_CAP)
+
+    def _beat_or_app_data(self, length: int, now: float) -> int:
+        beat = self._lengths.get(length)
+        if beat is None:
+            return self._app_data(None)
+        if beat.ping:
+            if self._pings_owed:
+                self._pings_owed -= 1
+                self.heartbeat_reply = True
+                return self._charge_beat(now)
+            self._pings_out = min(self._pings_out + 1, _PINGS_OWED)
+        last = self._last_beat.get(beat)
+        if last is not None and now - last < beat.period_s * self._policy.heartbeat_slack:
+            return self._app_data(Reason.HEARTBEAT_TOO_SOON)
+        kind = self._charge_beat(now)
+        if kind == KIND_SYN:
+            self._last_beat[beat] = now
+        return kind
+
+    def _charge_beat(self, now: float) -> int:
+        return KIND_SYN if self._bucket.take(1, now) else self._app_data(Reason.HEARTBEAT_BUDGET)
+
+    def _midstream(self) -> int:
+        return self._app_data(self.gap_reason)
+
+    def _app_data(self, reason: Reason | None) -> int:
+        self.reason = reason
+        return KIND_APP_DATA
+
+    # -- the server's records --------------------------------------------------------------------
+
+    def _on_server_record(self, content_type: int, length: int, _now: float) -> int:
+        if not self.version and self.server.sink is not None:
+            self._read_hellos()
+        if content_type == _APPLICATION_DATA:
+            beat = self._lengths.get(length)
+            if beat is not None and beat.ping and (self.finished or self.client.framing is not Framing.FRAMED):
+                if self._pings_out:
+                    self._pings_out -= 1
+                elif self._pings_owed < _PINGS_OWED:
+                    self._pings_owed += 1
+        return KIND_APP_DATA
+
+    # -- the hellos ------------------------------------------------------------------------------
+
+    def _read_hellos(self) -> None:
+        """Read what the sinks have collected; each hello once."""
+        sink = self.client.sink
+        if sink is not None and self.client_hello is None:
+            outcome, client_hello = parse_client_hello(sink)
+            if outcome is not Outcome.NEED_MORE:
+                self.client_hello = client_hello
+                self._malformed = outcome is Outcome.MALFORMED and bool(sink)
+                self.client.sink = None
+        sink = self.server.sink
+        if not sink:
+            return
+        outcome, server_hello = parse_server_hello(sink)
+        if outcome is Outcome.NEED_MORE:
+            return
+        self.server.sink = None
+        if server_hello is None:
+            return
+        if server_hello.retry:
+            self._hello_cap = 2 * self._policy.hello_bytes
+            self.server.sink = bytearray()
+            return
+        self.version = server_hello.version
+        self.suite = get_suite(
+            server_hello.version, server_hello.cipher_suite, encrypt_then_mac=server_hello.encrypt_then_mac
+        )
+        self._lengths = (
+            {self.suite.get_length(beat.plaintext): beat for beat in self._policy.heartbeats}
+            if self.suite is not None
+            else {}
+        )

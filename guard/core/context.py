@@ -1,0 +1,96 @@
+"""What is known about the room: mute state, sensor liveness, interaction.
+
+One Context a device. It is told events and time; it answers one question, how application data would be
+justified now. It does not know packets.
+"""
+
+from __future__ import annotations
+
+import math
+
+from guard.core.event import AliveEvent, Event, MuteEvent, MuteState
+from guard.core.policy import Policy
+from guard.core.verdict import Justification, Reason
+
+NEVER = -math.inf
+
+
+class Context:
+    """Mute state and interaction of one device.
+
+    ``sensor`` says that a mute sensor was configured: then the state is unknown until it is heard, and
+    silence of ``alive_timeout_s`` makes it unknown again. Unknown counts as muted. Without a sensor the
+    device is unmuted until an event says otherwise, and an unknown state counts as muted, too.
+    """
+
+    __slots__ = (
+        "_policy",
+        "alive_until",
+        "closed",
+        "heard_at",
+        "interaction_bytes",
+        "interaction_until",
+        "interactions",
+        "mute",
+        "mute_since",
+        "mute_source",
+    )
+
+    def __init__(self, policy: Policy, *, sensor: bool) -> None:
+        self._policy = policy
+        self.mute = MuteState.UNKNOWN if sensor else MuteState.UNMUTED
+        self.mute_since: float | None = None  # when this state began
+        self.heard_at: float | None = None  # when a state was last reported
+        self.mute_source: str | None = None
+        # why application data is not justified, None while the microphone is live
+        self.closed: Reason | None = Reason.STARTING if sensor else None
+        self.alive_until = math.inf  # set by the first sign of life
+        self.interaction_until = NEVER
+        self.interaction_bytes = 0  # what this interaction may still send
+        self.interactions = 0
+
+    def justify(self, now: float) -> Justification:
+        """Return the justification of application data seen at ``now``."""
+        if self.closed is not None:
+            return Justification.NOT_JUSTIFIED
+        if now < self.interaction_until:
+            return Justification.EXPECTED
+        return Justification.JUSTIFIED
+
+    def receive(self, event: Event, now: float) -> None:
+        """Take one event. A time in the future counts as now; a wake word while muted counts for nothing."""
+        policy = self._policy
+        if isinstance(event, MuteEvent):
+            self._set_mute(event.state, now, event.source)
+        elif isinstance(event, AliveEvent):
+            self.alive_until = now + policy.alive_timeout_s
+            self._set_mute(event.mute, now, "led")
+        elif self.closed is None:
+            until = min(event.t, now) + policy.listen_s
+            if until > now:
+                self.interactions += 1
+                self.interaction_until = until
+                self.interaction_bytes = policy.interaction_bytes
+
+    def lose_sensor(self, now: float) -> None:
+        """The sensing process has been silent for too long."""
+        self.alive_until = math.inf
+        if self.mute is not MuteState.UNKNOWN:
+            self.mute = MuteState.UNKNOWN
+            self.mute_since = now
+        self._close(Reason.SENSOR_LOST)
+
+    def _set_mute(self, state: MuteState, now: float, source: str) -> None:
+        if state is not self.mute or self.mute_since is None:
+            self.mute_since = now
+            self.mute_source = source
+        self.mute = state
+        self.heard_at = now
+        if state is MuteState.UNMUTED:
+            self.closed = None
+        else:
+            self._close(Reason.MUTED if state is MuteState.MUTED else Reason.MUTE_UNKNOWN)
+
+    def _close(self, reason: Reason) -> None:
+        self.closed = reason
+        self.interaction_until = NEVER

@@ -1,0 +1,453 @@
+"""The verdict engine: one packet, one event, one moment in; one decision out.
+
+Knows: the way of a packet through ``packet``, ``flow``, ``classify`` and ``judge``, and the state of each
+device. Refuses to know: the clock, the queue, files, the other end of anything. It always answers, and
+the same input at the same times gets the same answers: live, replayed, simulated.
+
+Whoever feeds it keeps two rules. Times never go backwards. Whenever ``get_timer()`` is due, ``handle_timer``
+is called before the next packet or event, so that a late timer decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from guard.core.context import NEVER, Context
+from guard.core.event import Event, MuteState
+from guard.core.flow import Flow, FlowTable
+from guard.core.judge import Judge
+from guard.core.packet import ACK, FIN, RST, SYN, TCP, URG, format_key, parse_packet, reverse_key
+from guard.core.policy import Action, Policy
+from guard.core.tcp import MASK, distance
+from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT
+from guard.core.verdict import Decision, Direction, Mode, PacketClass, Reason, Scope, Verdict, decision
+
+_ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
+_APP_DATA, _NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
+_HANDSHAKE_CLASS, _RETRANSMIT = PacketClass.HANDSHAKE, PacketClass.RETRANSMIT
+
+_DOWNSTREAM = decision(None, None, _ACCEPT, None, Reason.DOWNSTREAM)
+_TCP_CONTROL = decision(PacketClass.ACK, None, _ACCEPT, None, Reason.TCP_CONTROL)
+_SETUP = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
+_SETUP_AGAIN = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
+_RETRANSMISSION = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.RETRANSMISSION)
+_HANDSHAKE = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.HANDSHAKE)
+_HEARTBEAT = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT)
+_HEARTBEAT_REPLY = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT_REPLY)
+
+_APP_DATA_KINDS = KIND_APP_DATA | KIND_SPLIT
+_SPECIAL_FLAGS = SYN | RST | URG
+_NO_RECORDS: list[tuple[int, int]] = []
+_KEEP_ALIVE_BYTES = 1  # RFC 9293, 3.8.4: one garbage byte before the next one due
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """What is set up for a device; ``sensor``: a mute sensor will report."""
+
+    sensor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """A device at one moment. Times are seconds on the engine's clock, ages seconds.
+
+    ``mute`` is what the sensor says, ``closed`` why application data is not justified (None: it may be);
+    ``mute_age`` is the time since the state began, ``sensor_age`` since it was last reported.
+    """
+
+    mute: MuteState
+    mute_age: float | None
+    mute_source: str | None
+    sensor_age: float | None
+    closed: Reason | None
+    interaction_until: float | None
+    interactions: int
+    flows: int
+    condemned_flows: int
+
+
+class Facts:
+    """About the packet received last; overwritten by the next one.
+
+    ``records``: ``(content_type, length)`` of each TLS record whose header this packet completed.
+    """
+
+    __slots__ = ("direction", "flow", "key", "packet_id", "payload_bytes", "protocol", "records")
+
+    def __init__(self) -> None:
+        self.packet_id = 0
+        self.direction = 0
+        self.protocol = 0
+        self.key = b""
+        self.flow: Flow | None = None
+        self.payload_bytes = 0
+        self.records = _NO_RECORDS
+
+
+class _Device:
+    """The state of one device."""
+
+    __slots__ = ("context", "counts", "flows", "judge", "wakes_at")
+
+    def __init__(self, policy: Policy, settings: DeviceSettings) -> None:
+        self.context = Context(policy, sensor=settings.sensor)
+        self.judge = Judge(policy, self.context)
+        self.flows = FlowTable(policy, self.judge.buckets["heartbeat"])
+        # direction -> decision -> [packets, bytes]
+        self.counts: tuple[dict[Decision, list[int]], dict[Decision, list[int]]] = ({}, {})
+        self.wakes_at = NEVER  # when the last interaction began
+
+
+class Engine:
+    """The verdict engine for any number of devices."""
+
+    def __init__(self, policy: Policy, devices: Mapping[str, DeviceSettings], *, mode: Mode) -> None:
+        self._policy = policy
+        self._devices = {name: _Device(policy, settings) for name, settings in devices.items()}
+        self._enforce = mode is Mode.ENFORCE
+        self._next_sweep = math.inf
+        self._after: dict[Decision, Decision] = {}
+        self.facts = Facts()
+        self.timer = math.inf  # when handle_timer is due; the attribute behind get_timer, for hot loops
+        self.engine_errors = 0
+        if policy.exceptions[Reason.STARTING] is Action.ACCEPT:
+            for device in self._devices.values():
+                device.context.closed = None
+
+    # -- what it is told ---------------------------------------------------------------------------
+
+    def set_mode(self, mode: Mode) -> None:
+        """Carry out refusals from now on, or only report them. Condemned flows stay known in both."""
+        self._enforce = mode is Mode.ENFORCE
+
+    def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
+        """Judge one packet (from the IP header on). Never raises for what the packet holds."""
+        facts = self.facts
+        facts.packet_id += 1
+        facts.direction = direction
+        facts.flow = None
+        facts.records = _NO_RECORDS
+        try:
+            state = self._devices[device]
+            protocol, key, offset, size, seq, ack, flags, fault = parse_packet(packet)
+            facts.protocol = protocol
+            facts.key = key
+            facts.payload_bytes = size
+            if direction:
+                answer = _DOWNSTREAM
+                if protocol == TCP and fault is None:
+                    self._receive_tcp_down(state, key, packet, offset, size, seq, ack, flags, now)
+            elif fault is not None:
+                answer = state.judge.judge_app_data(size, now, fault)
+            elif protocol == TCP:
+                answer = self._receive_tcp_up(state, key, packet, offset, size, seq, flags, now)
+            else:
+                answer = state.judge.judge_other(protocol, key, packet, offset, size, now)
+            count = state.counts[direction].get(answer)
+            if count is None:
+                count = state.counts[direction][answer] = [0, 0]
+            count[0] += 1
+            count[1] += len(packet)
+        except Exception:  # the engine always answers: a fault in it is a verdict with a name
+            return self._fail(device, direction)
+        return answer
+
+    def receive_event(self, event: Event, *, device: str, now: float) -> list[tuple[int, Decision]]:
+        """Take a sensor event; return the packets it releases as (packet_id, decision)."""
+        state = self._devices[device]
+        context = state.context
+        before = context.interaction_until
+        context.receive(event, now)
+        if context.interaction_until > max(before, now):
+            state.wakes_at = now
+        if context.closed is Reason.MUTED:
+            for flow in state.flows:
+                if flow.has_unacked_app_data():
+                    self._condemn(flow, now)
+        self._set_timer()
+        return []
+
+    def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
+        """Do what is due at ``now``, each thing as of its own time; return the packets released."""
+        while self.timer <= now:
+            due = self.timer
+            for state in self._devices.values():
+                if state.context.alive_until <= due:
+                    state.context.lose_sensor(due)
+                    if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT:
+                        state.context.closed = None
+            if self._next_sweep <= due:
+                for state in self._devices.values():
+                    state.flows.expire(due)
+                busy = any(len(state.flows) for state in self._devices.values())
+                self._next_sweep = due + self._policy.sweep_s if busy else math.inf
+            self._set_timer()
+        return []
+
+    # -- what it is asked --------------------------------------------------------------------------
+
+    def get_timer(self) -> float | None:
+        """Return when ``handle_timer`` is due next, None when nothing is pending."""
+        return None if self.timer == math.inf else self.timer
+
+    def get_flow_name(self) -> str:
+        """Return ``tcp 10.0.0.2:46619 > 52.4.1.9:443 #2`` for the packet received last, the device first."""
+        facts = self.facts
+        if facts.flow is not None:
+            return facts.flow.get_name()
+        key = reverse_key(facts.key) if facts.direction else facts.key
+        life = max((state.flows.get_life(key) for state in self._devices.values()), default=1)
+        return f"{format_key(facts.protocol, key)} #{life}"
+
+    def get_status(self, device: str, *, now: float) -> DeviceStatus:
+        """Return one device's state (KeyError for a device that was not set up)."""
+        state = self._devices[device]
+        context = state.context
+        since, heard = context.mute_since, context.heard_at
+        return DeviceStatus(
+            mute=context.mute,
+            mute_age=None if since is None else now - since,
+            mute_source=context.mute_source,
+            sensor_age=None if heard is None else now - heard,
+            closed=context.closed,
+            interaction_until=context.interaction_until if now < context.interaction_until else None,
+            interactions=context.interactions,
+            flows=len(state.flows),
+            condemned_flows=sum(flow.condemned for flow in state.flows),
+        )
+
+    def counters(self, device: str) -> Iterator[tuple[Direction, Decision, int, int]]:
+        """Yield (direction, decision, packets, bytes) since the start; bytes are those of the IP packets."""
+        for direction in Direction:
+            for answer, (packets, octets) in list(self._devices[device].counts[direction].items()):
+                yield direction, answer, packets, octets
+
+    # -- TCP ---------------------------------------------------------------------------------------
+
+    def _receive_tcp_up(
+        self,
+        state: _Device,
+        key: bytes,
+        packet: bytes,
+        offset: int,
+        size: int,
+        seq: int,
+        flags: int,
+        now: float,
+    ) -> Decision:
+        flow: Flow | None = state.flows.get(key)
+        if flags & SYN or (flow is None and size):
+            flow, answer = self._open_flow(state, key, flow, size, seq, flags, now)
+            if answer is not None or flow is None:
+                return self._conclude(state, flow, answer or _TCP_CONTROL, flags, now)
+        if flow is None:
+            answer = _TCP_CONTROL if state.judge.acks.take(1, now) else self._over_rate(state, now)
+            return answer
+        self.facts.flow = flow
+        flow.last_seen = now
+        if not size:
+            if flags & (FIN | RST):
+                flow.closed = True
+            answer = _TCP_CONTROL if state.judge.acks.take(1, now) else self._over_rate(state, now)
+        elif flags & _SPECIAL_FLAGS:
+            answer = state.judge.judge_app_data(
+                size, now, Reason.RST_PAYLOAD if flags & RST else Reason.URGENT_DATA
+            )
+        else:
+            if flags & FIN:
+                flow.closed = True
+            answer = self._receive_payload(state, flow, packet, offset, size, seq, now)
+            if flow.client.records:
+                self.facts.records = flow.client.records
+                flow.client.records = []
+        if flow.condemned or flow.reset_at is not None or answer.scope is Scope.FLOW:
+            return self._conclude(state, flow, answer, flags, now)
+        return answer
+
+    def _receive_payload(
+        self, state: _Device, flow: Flow, packet: bytes, offset: int, size: int, seq: int, now: float
+    ) -> Decision:
+        up = flow.up
+        flows = state.flows
+        before = up.unacked_bytes
+        if seq == up.next_seq:
+            kinds = flow.receive_new(packet, offset, size, now)
+            reason = flow.get_reason() if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
+            reply = flow.conversation.heartbeat_reply
+            if up.pending:
+                flow.drain(now)
+        else:
+            old = distance(up.next_seq, seq)
+            if old < 0:
+                up.put_aside(seq, packet, offset, size, self._policy.pending_flow_bytes)
+                return state.judge.judge_app_data(size, now, Reason.OUT_OF_ORDER)
+            if old >= size:
+                return self._judge_retransmission(state, flow, packet, offset, size, seq, now)
+            same, kinds, forgotten = up.compare(seq, packet, offset, old)
+            if not same:
+                return state.judge.judge_app_data(size, now, Reason.OVERLAP_MISMATCH)
+            kinds |= flow.receive_new(packet, offset + old, size - old, now)
+            if kinds & KIND_SPLIT:  # a header that began in the old bytes may be complete now
+                kinds = kinds & ~KIND_SPLIT | up.compare(seq, packet, offset, size)[1]
+            reason = flow.get_reason() if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
+            reply = flow.conversation.heartbeat_reply
+            if up.pending:
+                flow.drain(now)
+            if forgotten and not kinds & _APP_DATA_KINDS and not state.judge.retransmits.take(forgotten, now):
+                kinds, reason = KIND_APP_DATA, Reason.BUDGET_EXHAUSTED
+        flows.unacked_bytes += up.unacked_bytes - before
+        if (
+            up.unacked_bytes > self._policy.unacked_flow_bytes
+            or flows.unacked_bytes > self._policy.unacked_device_bytes
+        ):
+            flows.unacked_bytes -= up.unacked_bytes
+            up.forget_all()
+            return state.judge.judge_app_data(size, now, Reason.RETRANSMISSION_BUFFER)
+        if kinds & _APP_DATA_KINDS:
+            if reason is Reason.OPAQUE_PAYLOAD:
+                return state.judge.judge_opaque(flow.key, size, now)
+            return state.judge.judge_app_data(size, now, reason)
+        if kinds & KIND_HANDSHAKE:
+            return _HANDSHAKE
+        return _HEARTBEAT_REPLY if reply else _HEARTBEAT
+
+    def _judge_retransmission(
+        self, state: _Device, flow: Flow, packet: bytes, offset: int, size: int, seq: int, now: float
+    ) -> Decision:
+        """Judge bytes that were all seen before: they get what they would get now."""
+        up = flow.up
+        keep_alive = (
+            size == _KEEP_ALIVE_BYTES
+            and distance(up.next_seq, seq) == size
+            and up.unacked_seq == up.next_seq
+        )
+        same, kinds, forgotten = (True, 0, size) if keep_alive else up.compare(seq, packet, offset, size)
+        if not same:
+            return state.judge.judge_app_data(size, now, Reason.OVERLAP_MISMATCH)
+        if kinds & _APP_DATA_KINDS:
+            reason = None if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
+            return state.judge.judge_app_data(size, now, reason, _RETRANSMIT)
+        if forgotten and not state.judge.retransmits.take(forgotten, now):
+            return state.judge.judge_app_data(size, now, Reason.BUDGET_EXHAUSTED, _RETRANSMIT)
+        return _RETRANSMISSION
+
+    def _open_flow(
+        self, state: _Device, key: bytes, flow: Flow | None, size: int, seq: int, flags: int, now: float
+    ) -> tuple[Flow | None, Decision | None]:
+        """Begin a flow where this packet does; the decision is None when its payload is still to be judged."""
+        flows = state.flows
+        if not flags & SYN:
+            flow = flows.open(key, seq, isn=None)
+            self._begin_sweeps(now)
+            return flow, None if flow else state.judge.judge_app_data(size, now, Reason.FLOW_TABLE_FULL)
+        answer = _SETUP
+        inbound = bool(flags & ACK)
+        if flow is not None and flow.isn == seq:
+            answer = _SETUP_AGAIN if state.judge.acks.take(1, now) else self._over_rate(state, now)
+        elif not state.judge.connections.take(1, now):
+            return None, state.judge.judge_app_data(size, now, Reason.CONNECTION_RATE)
+        else:
+            flow = flows.open(key, (seq + 1) & MASK, isn=seq)
+            self._begin_sweeps(now)
+            if flow is None:
+                return None, state.judge.judge_app_data(size, now, Reason.FLOW_TABLE_FULL, _HANDSHAKE_CLASS)
+            if inbound:
+                flow.mark_inbound()
+        flow.last_seen = now
+        self.facts.flow = flow
+        if size:
+            answer = state.judge.judge_app_data(size, now, Reason.SYN_PAYLOAD)
+        return flow, answer
+
+    def _receive_tcp_down(
+        self,
+        state: _Device,
+        key: bytes,
+        packet: bytes,
+        offset: int,
+        size: int,
+        seq: int,
+        ack: int,
+        flags: int,
+        now: float,
+    ) -> None:
+        flow: Flow | None = state.flows.get(key)
+        if flags & SYN:
+            seq = (seq + 1) & MASK
+            if flow is None and flags & ACK:  # the device's SYN was not seen: its number is known all the same
+                flow = state.flows.open(reverse_key(key), ack, isn=(ack - 1) & MASK)
+                self._begin_sweeps(now)
+        if flow is None:
+            return
+        self.facts.flow = flow
+        flow.last_seen = now
+        if flags & (FIN | RST):
+            flow.closed = True
+        before = flow.up.unacked_bytes
+        flow.receive_downstream(
+            packet, offset, size, seq, ack if flags & ACK else None, now, self._policy.pending_flow_bytes
+        )
+        state.flows.unacked_bytes += flow.up.unacked_bytes - before
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def _conclude(self, state: _Device, flow: Flow | None, answer: Decision, flags: int, now: float) -> Decision:
+        """Apply what the flow's past and this refusal's scope mean; in monitor mode, say what would have been."""
+        if flow is None:
+            return answer
+        if flow.condemned and self._enforce:
+            if flags & RST and answer is _TCP_CONTROL:
+                return answer  # the device may say that it gives up
+            return decision(answer.packet_class, answer.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED)
+        concluded = answer
+        if flow.reset_at is not None:
+            if flow.reset_at < state.wakes_at or now - flow.reset_at >= self._policy.reconnect_s:
+                flow.reset_at = None
+            else:
+                concluded = self._after.get(answer) or self._after.setdefault(
+                    answer,
+                    decision(
+                        answer.packet_class,
+                        answer.justification,
+                        answer.verdict,
+                        answer.scope,
+                        answer.reason,
+                        after_virtual_reset=True,
+                    ),
+                )
+        if answer.scope is Scope.FLOW:
+            self._condemn(flow, now)
+        return concluded
+
+    def _condemn(self, flow: Flow, now: float) -> None:
+        if self._enforce:
+            flow.condemned = True
+        elif flow.reset_at is None:
+            flow.reset_at = now
+
+    def _over_rate(self, state: _Device, now: float) -> Decision:
+        return state.judge.judge_app_data(0, now, Reason.BUDGET_EXHAUSTED, PacketClass.ACK)
+
+    def _fail(self, device: str, direction: Direction) -> Decision:
+        self.engine_errors += 1
+        state = self._devices.get(device)
+        if direction:
+            return _DOWNSTREAM
+        if state is None:
+            return decision(_APP_DATA, None, _REFUSE, Scope.PACKET, Reason.ENGINE_ERROR)
+        answer = state.judge.judge_app_data(0, NEVER, Reason.ENGINE_ERROR)
+        count = state.counts[direction].setdefault(answer, [0, 0])
+        count[0] += 1
+        return answer
+
+    def _begin_sweeps(self, now: float) -> None:
+        if self._next_sweep == math.inf:
+            self._next_sweep = now + self._policy.sweep_s
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        alive = min((state.context.alive_until for state in self._devices.values()), default=math.inf)
+        self.timer = min(self._next_sweep, alive)

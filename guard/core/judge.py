@@ -1,0 +1,132 @@
+"""From what a packet is to what becomes of it.
+
+Knows: the strict policy, the exception policies, the budgets of one device. Refuses to know: how packets
+are read and where verdicts go. Every decision it gives is one of the interned ones.
+"""
+
+from __future__ import annotations
+
+from guard.core.budget import TokenBucket
+from guard.core.context import Context
+from guard.core.packet import ICMP, ICMPV6, IGMP, UDP, get_ports
+from guard.core.policy import EXCEPTIONS, REFUSALS, STRICT, Action, Policy, Refusal
+from guard.core.verdict import Decision, Justification, PacketClass, Reason, Scope, Verdict, decision
+
+_ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
+_PACKET, _FLOW = Scope.PACKET, Scope.FLOW
+_EXPECTED, _NOT_JUSTIFIED = Justification.EXPECTED, Justification.NOT_JUSTIFIED
+APP_DATA, NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
+
+WITHIN_BUDGET = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.WITHIN_BUDGET)
+NEIGHBOUR_DISCOVERY = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.NEIGHBOUR_DISCOVERY)
+ALLOWED_ENDPOINT = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.ALLOWED_ENDPOINT)
+
+# UDP destination port -> budget; ``local`` ones only towards the home's own network
+_SERVICES = {53: "dns", 123: "ntp", 67: "dhcp", 547: "dhcp", 5353: "mdns", 1900: "ssdp"}
+_LOCAL_SERVICES = frozenset({"dhcp", "mdns", "ssdp"})
+_ANSWERS = frozenset({5353, 1900})  # multicast services answer from their port to any
+_NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)  # RFC 4861; hop limit 255 proves that no router forwarded it
+_NEIGHBOUR_HOP_LIMIT = 255
+
+_SOFT = Refusal(_FLOW)
+
+
+def is_local(address: bytes) -> bool:
+    """Say whether an address is private, link-local, multicast or broadcast: it does not leave the home."""
+    first, second = address[0], address[1]
+    if len(address) == 16:
+        return first == 0xFF or first & 0xFE == 0xFC or (first == 0xFE and second & 0xC0 == 0x80)
+    return (
+        first == 10
+        or first >= 224
+        or (first == 172 and second & 0xF0 == 16)
+        or (first == 192 and second == 168)
+        or (first == 169 and second == 254)
+    )
+
+
+class Judge:
+    """The verdicts of one device: its context, its budgets."""
+
+    __slots__ = ("_actions", "_endpoints", "_refusals", "acks", "buckets", "connections", "context", "retransmits")
+
+    def __init__(self, policy: Policy, context: Context) -> None:
+        self.context = context
+        self.buckets = {name: TokenBucket(budget) for name, budget in policy.budgets.items()}
+        self.acks = self.buckets["ack"]
+        self.connections = self.buckets["connection"]
+        self.retransmits = self.buckets["retransmit"]
+        self._actions = policy.exceptions
+        self._refusals = dict(REFUSALS)
+        for reason, always in EXCEPTIONS.items():
+            action = policy.exceptions[reason]
+            if action is not Action.ACCEPT:
+                scope = _FLOW if action is Action.DROP_FLOW else _PACKET
+                self._refusals[reason] = Refusal(scope, always)
+        self._endpoints = [(row, TokenBucket(row.budget)) for row in policy.endpoints]
+
+    def judge_app_data(
+        self, size: int, now: float, reason: Reason | None, packet_class: PacketClass = APP_DATA
+    ) -> Decision:
+        """Judge ``size`` bytes of application data; ``reason`` says what they are where that matters."""
+        context = self.context
+        if context.closed is not None:
+            justification = _NOT_JUSTIFIED
+        elif now < context.interaction_until:
+            justification = _EXPECTED
+        else:
+            justification = Justification.JUSTIFIED
+        shown = justification if packet_class is APP_DATA else None
+        refusal = _SOFT
+        if reason is not None:
+            if self._actions.get(reason) is Action.ACCEPT and justification is not _NOT_JUSTIFIED:
+                return decision(packet_class, shown, _ACCEPT, None, Reason.EXCEPTION_ACCEPTED)
+            refusal = self._refusals.get(reason, _SOFT)
+            if refusal.always:
+                return decision(packet_class, shown, _REFUSE, refusal.scope, reason)
+        if STRICT[justification] is _ACCEPT:
+            context.interaction_bytes -= size
+            if context.interaction_bytes >= 0:
+                return decision(packet_class, shown, _ACCEPT, None, Reason.INTERACTION)
+            return decision(packet_class, shown, _REFUSE, _FLOW, Reason.INTERACTION_CAP)
+        return decision(
+            packet_class, shown, _REFUSE, refusal.scope, reason or context.closed or Reason.NO_INTERACTION
+        )
+
+    def judge_opaque(self, key: bytes, size: int, now: float) -> Decision:
+        """Judge TCP payload that is not TLS: refused as application data unless an endpoint has a row."""
+        if self.context.closed is None and self._endpoints:
+            ports = get_ports(key)
+            for row, bucket in self._endpoints:
+                if ports is not None and row.matches(key, ports[1]) and bucket.take(size, now):
+                    return ALLOWED_ENDPOINT
+        return self.judge_app_data(size, now, Reason.OPAQUE_PAYLOAD, NOT_RELEVANT)
+
+    def judge_other(self, protocol: int, key: bytes, packet: bytes, offset: int, size: int, now: float) -> Decision:
+        """Judge what is not TCP: the home's services within their budgets, anything else as application data."""
+        service = None
+        if protocol == UDP:
+            source, destination = get_ports(key) or (0, 0)
+            if not size:
+                service = "ack"
+            else:
+                service = _SERVICES.get(destination) or (_SERVICES[source] if source in _ANSWERS else None)
+                half = 16 if len(key) >= 32 else 4
+                if service in _LOCAL_SERVICES and not is_local(key[half : 2 * half]):
+                    service = None
+            reason = Reason.OPAQUE_DATAGRAM
+        else:
+            reason = Reason.OPAQUE_PROTOCOL
+            if protocol == ICMPV6:
+                if size and packet[offset] in _NEIGHBOUR_DISCOVERY_TYPES and packet[7] == _NEIGHBOUR_HOP_LIMIT:
+                    return NEIGHBOUR_DISCOVERY
+                service = "icmp"
+            elif protocol == ICMP:
+                service = "icmp"
+            elif protocol == IGMP:
+                service = "igmp"
+        if service is None:
+            return self.judge_app_data(size, now, reason)
+        if self.buckets[service].take(size or 1, now):
+            return WITHIN_BUDGET
+        return self.judge_app_data(size, now, Reason.BUDGET_EXHAUSTED)
