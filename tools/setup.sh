@@ -19,7 +19,7 @@ action=${2:-install}
 demo_packages=(ca-certificates gcc iproute2 iptables libc6-dev libnetfilter-queue-dev openssl python3 python3-dev python3-venv)
 test_packages=("${demo_packages[@]}" git iputils-ping shellcheck tshark)
 demo_estimate="about 80 MB of Debian packages and 5 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
-test_estimate="about 130 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
+test_estimate="about 140 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 
 say() { printf '%s\n' "$*"; }
 fail() {
