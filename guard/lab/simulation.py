@@ -1,0 +1,130 @@
+"""The household in one process, for a machine without namespaces or a queue.
+
+The same Echos, cloud and TLS, the same engine and policy; the packets are put together by hand and the
+time is virtual. It shows what the gate decides. It cannot show what a kernel makes of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.event import Event
+from guard.core.verdict import Direction, Mode, Scope, Verdict
+from guard.lab.certificate import client_context, make_certificate, server_context
+from guard.lab.cloud import Cloud
+from guard.lab.echo import Echo
+from guard.lab.household import CLOUD, GateCounts, Said
+from guard.lab.namespaces import DEVICES, Device
+from guard.lab.process import Command
+from guard.lab.segments import Endpoint
+from guard.lab.session import Session
+from guard.lab.simulated_tcp import Connection, Outcome
+from guard.rules import load_policy
+
+_HTTPS = 443
+_FIRST_PORT = 40_000
+_SEQUENCE_STEP = 1_000_003  # a prime, so that no two connections look alike
+
+
+class SimulatedHousehold:
+    """A Household without a kernel. Run it on a ``VirtualTimeLoop``, or it takes its real time."""
+
+    kernel = False
+
+    def __init__(self, *, period_scale: float) -> None:
+        self.period_scale = period_scale
+        self._engine = Engine(
+            load_policy().scaled(period_scale),
+            devices={device.name: DeviceSettings(sensor=True) for device in DEVICES},
+            mode=Mode.MONITOR,
+        )
+        self._mode = Mode.MONITOR
+        self._time_ns = 0
+        self._connections = 0
+        self._echos: dict[str, Echo] = {}
+        self._cloud: Cloud | None = None
+
+    async def start(self) -> None:
+        """Make the Echos and the cloud."""
+        with tempfile.TemporaryDirectory(prefix="wakeguard-lab-") as directory:
+            certificate, key = make_certificate(Path(directory))
+            server = server_context(certificate, key)
+            clients = {device.name: client_context(certificate, device.tls) for device in DEVICES}
+        self._cloud = Cloud(context=server, devices={device.address: device.name for device in DEVICES})
+        for device in DEVICES:
+            self._echos[device.name] = Echo(
+                device.name,
+                context=clients[device.name],
+                dial=self._make_dial(device),
+                period_scale=self.period_scale,
+            )
+
+    async def stop(self) -> None:
+        """Let every connection go."""
+        for echo in self._echos.values():
+            echo.handle({"do": "stop"})
+
+    async def set_mode(self, mode: Mode) -> None:
+        """Switch the engine."""
+        self._mode = mode
+        self._engine.set_mode(mode)
+
+    def publish(self, event: Event) -> None:
+        """Hand the event to the engine, once for each device."""
+        for device in DEVICES:
+            self._engine.receive_event(event, device=device.name, now=self._advance())
+
+    async def call(self, who: str, command: Command) -> Command:
+        """Call the Echo or the cloud directly."""
+        if who == CLOUD:
+            assert self._cloud is not None
+            return self._cloud.handle(command)
+        return self._echos[who].handle(command)
+
+    async def read_gate(self) -> GateCounts:
+        """Return the engine's counters."""
+        said: GateCounts = {}
+        for device in DEVICES:
+            counts = said[device.name] = Counter[Said]()
+            for direction, decision, packets, _bytes in self._engine.counters(device.name):
+                if direction is Direction.UPSTREAM:
+                    fields = decision.packet_class, decision.justification, decision.verdict
+                    counts[Said(*(str(field or "") for field in fields))] += packets
+        return said
+
+    def _make_dial(self, device: Device) -> Callable[[Callable[[], Session], str], asyncio.Future[Session]]:
+        async def dial(make: Callable[[], Session], host: str) -> Session:
+            assert self._cloud is not None
+            self._connections += 1
+            connection = Connection(
+                lambda packet, direction: self._judge(device.name, packet, direction),
+                Endpoint(device.address, _FIRST_PORT + self._connections),
+                Endpoint(device.cloud[host], _HTTPS),
+                sequence=self._connections * _SEQUENCE_STEP,
+            )
+            session = make()
+            connection.open(session, self._cloud.make_session())
+            return session
+
+        return lambda make, host: asyncio.ensure_future(dial(make, host))
+
+    def _judge(self, device: str, packet: bytes, direction: Direction) -> Outcome:
+        decision = self._engine.receive_packet(
+            packet, device=device, direction=direction, now=self._advance()
+        )
+        if self._mode is Mode.MONITOR or decision.verdict is not Verdict.REFUSE:
+            return Outcome.PASS
+        return Outcome.RESET if decision.scope is Scope.FLOW else Outcome.DROP
+
+    def _advance(self) -> float:
+        """Return the engine's time, strictly increasing, with its timers done."""
+        self._time_ns = max(self._time_ns + 1, round(asyncio.get_running_loop().time() * 1e9))
+        now = self._time_ns / 1e9
+        while (deadline := self._engine.get_timer()) is not None and deadline <= now:
+            self._engine.handle_timer(now=now)
+        return now
