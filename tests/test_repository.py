@@ -41,8 +41,8 @@ PURE_MODULES = {
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
 
-# Where a blind except is part of the design: the engine always answers, the daemon's loop goes on.
-BLIND_EXCEPT_ALLOWED = {"guard/core/engine.py", "guard/daemon.py"}
+# Where a blind except is part of the design: the engine always answers, the gate's loop goes on.
+BLIND_EXCEPT_ALLOWED = {"guard/core/engine.py", "guard/loop.py"}
 
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|NotImplemented" r"Error|place" r"holder|st" r"ub)\b")
 ONE_MACHINE = re.compile(r"(?<![\w.-])/(wo" r"rk|ro" r"ot|ho" r"me/\w+)/")
@@ -106,14 +106,14 @@ def test_a_module_opens_with_what_it_knows(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
 def test_a_blind_except_stands_only_in_the_outermost_frames(path: Path) -> None:
-    blind = [
+    swallowing = [
         node.lineno
         for node in ast.walk(parse(path))
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or (isinstance(node.type, ast.Name) and "Exception" in node.type.id))
-        and (node.type is None or node.type.id in {"Exception", "BaseException"})
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
     ]
-    assert len(blind) <= (name(path) in BLIND_EXCEPT_ALLOWED), f"lines {blind}"
+    assert len(swallowing) <= (name(path) in BLIND_EXCEPT_ALLOWED), f"lines {swallowing}"
 
 
 @pytest.mark.parametrize("path", [*PRODUCT, *TESTS], ids=name)
@@ -130,15 +130,20 @@ def test_pickle_is_nowhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*PRODUCT, *TESTS], ids=name)
 def test_a_silenced_check_says_why(path: Path) -> None:
-    silenced = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)[^#]*$")
+    bare = re.compile(r"#\s*(noqa(:\s*[A-Z0-9, ]+)?|type:\s*ignore(\[[^]]*\])?|pragma:[\w ]*)\s*$")
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert not [line.strip() for line in lines if silenced.search(line)]
+    assert not [line.strip() for line in lines if bare.search(line)]
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name)
-def test_tests_do_not_sleep(path: Path) -> None:
-    calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
-    assert not [call.lineno for call in calls if ast.unparse(call.func) in {"time.sleep", "sleep"}]
+def test_tests_wait_for_a_condition_and_never_for_a_time(path: Path) -> None:
+    tree = parse(path)
+    # One place may pause between two looks at the kernel's state. Benchmarks measure real time.
+    polling = [node for node in ast.walk(tree) if getattr(node, "name", "") == "wait_until"]
+    excused = {id(inner) for node in polling for inner in ast.walk(node)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in excused]
+    sleeping = [call.lineno for call in calls if ast.unparse(call.func) in {"time.sleep", "sleep"}]
+    assert not sleeping or path.parent == ROOT / "tests" / "bench"
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name)
