@@ -31,7 +31,9 @@ POLICIES = ("strict",)
 LATER_POLICIES = ("balanced",)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # a metrics label and a part of a path
-_INTERFACE = re.compile(r"[^\s/:%]{1,15}")  # IFNAMSIZ less its final zero; % would be a pattern
+_INTERFACE = re.compile(
+    r"[^\s/:%+!\"'\\-][^\s/:%+!\"'\\]{0,14}"
+)  # what iptables takes literally; IFNAMSIZ less its zero
 _INDEX = re.compile(r"\[\d+\]")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 

@@ -1,0 +1,163 @@
+"""The commands around a running gate: run, status, mode, mute-led, event, off.
+
+Exit status: 0 when it was done, 2 with one line on stderr when not. ``run`` is the gate itself; the others
+ask it through its control socket.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from guard.errors import ConfigError, ControlError
+
+if TYPE_CHECKING:
+    from guard.config import Config
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/wakeguard/wakeguard.toml"),
+    show_default=True,
+    help="The gate's configuration.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@_config_option
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write every queued packet and event to a new recording in DIR.",
+)
+@click.option(
+    "--decisions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write every decision to FILE, in the form of `replay --format jsonl`.",
+)
+def run(config_path: Path, record: Path | None, decisions: Path | None) -> None:
+    """Run the gate until SIGTERM or Ctrl-C.
+
+    In monitor its rules go with it; in enforce they stay and traffic stays closed (`wakeguard off` opens).
+    """
+    from guard import daemon
+    from guard.config import load_config
+    from guard.telemetry.log import make_logger
+
+    daemon.run(load_config(config_path), log=make_logger(), record=record, decisions=decisions)
+
+
+@click.command()
+@_config_option
+@_json_option
+def status(config_path: Path, *, as_json: bool) -> None:
+    """Show what the running gate sees and does."""
+    result = _ask(_load(config_path), "status")
+    if as_json:
+        _print_json(result)
+        return
+    from guard.cli.screen import print_status
+
+    print_status(result)
+
+
+@click.command()
+@click.argument("mode", required=False, type=click.Choice(["monitor", "enforce"]))
+@_config_option
+def mode(mode: str | None, config_path: Path) -> None:
+    """Show the mode of the running gate, or switch it at once; the switch survives a restart."""
+    fields = {} if mode is None else {"mode": mode}
+    click.echo(_ask(_load(config_path), "mode", **fields)["mode"])
+
+
+@click.command("mute-led")
+@click.option("--device", help="This device only.")
+@_config_option
+@_json_option
+def mute_led(device: str | None, config_path: Path, *, as_json: bool) -> None:
+    """Show the mute state as the gate knows it, its age and where it comes from."""
+    result = _ask(_load(config_path), "mute-led", device=device)
+    if as_json:
+        _print_json(result)
+        return
+    for row in result:
+        click.echo(_describe_mute(row))
+
+
+@click.command()
+@click.argument("kind", metavar="{wake|mute|unmute}", type=click.Choice(["wake", "mute", "unmute"]))
+@click.option("--device", help="Which device; needed when there are several.")
+@click.option("--word", help="The wake word.  [default: alexa]")
+@_config_option
+def event(kind: str, device: str | None, word: str | None, config_path: Path) -> None:
+    """Send a wake, mute or unmute event by hand."""
+    if word is not None and kind != "wake":
+        raise ControlError(f"--word belongs to wake, not to {kind}; leave it out")
+    click.echo(_describe_mute(_ask(_load(config_path), "event", type=kind, device=device, word=word)))
+
+
+@click.command()
+@_config_option
+def off(config_path: Path) -> None:
+    """Take the gate out of the way: stop it and remove its rules. Traffic is ungated afterwards.
+
+    Works whether a gate runs or not. The stored mode stays; `wakeguard run` gates again.
+    """
+    complaint = _stop(config_path)
+    if os.geteuid() == 0:
+        from guard.netfilter import ruleset
+
+        ruleset.remove()
+    elif complaint is not None:
+        raise ControlError(f"{complaint}; removing the rules without it needs root: use sudo")
+    if complaint is not None and not complaint.startswith("no gate"):
+        raise ControlError(f"the rules are gone, but the gate was not stopped: {complaint}")
+    click.echo("off: no rules, traffic is ungated")
+
+
+def _stop(config_path: Path) -> str | None:
+    """Ask the gate to stop and to take its rules along; return why it could not be asked."""
+    try:
+        _ask(_load(config_path), "stop", release=True)
+    except (ConfigError, ControlError) as error:
+        return str(error)
+    return None
+
+
+def _load(path: Path) -> Config:
+    from guard.config import load_config
+
+    return load_config(path)
+
+
+def _ask(config: Config, command: str, **fields: Any) -> Any:
+    from guard.control import ask
+
+    return ask(config.control.socket, command, **fields)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def _describe_mute(row: dict[str, Any]) -> str:
+    text = f"{row['device']}: {row['mute']}"
+    if row["age_s"] is not None:
+        text += f" for {row['age_s']:.1f} s"
+    if row["source"] is not None:
+        text += f", by {row['source']}"
+    if row["interaction_left_s"] is not None:
+        text += f", interaction for another {row['interaction_left_s']:.1f} s"
+    return text

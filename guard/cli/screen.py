@@ -1,0 +1,100 @@
+"""``wakeguard status`` for people: tables of what the gate said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """Print the status; colour and boxes only on a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    _print_gate(console, status)
+    for device in status["devices"]:
+        _print_device(console, device)
+
+
+def _print_gate(console: Any, status: dict[str, Any]) -> None:
+    colour = "green" if status["mode"] == "enforce" else "yellow"
+    console.print(
+        f"[bold {colour}]{status['mode']}[/], policy {status['policy']}, "
+        f"up {format_duration(status['uptime_s'])}, wakeguard {status['gate_version']}"
+    )
+    if status["period_scale"] != 1.0:
+        console.print(f"[bold red]laboratory[/]: heartbeat periods are scaled by {status['period_scale']:g}")
+    queue = status["queue"]
+    lost = ", ".join(f"{count} {cause}" for cause, count in queue["lost"].items() if count) or "none"
+    console.print(f"queue {queue['number']}: {queue['waiting']} waiting, lost: {lost}")
+    failures = ", ".join(f"{count} {name}" for name, count in status["failures"].items() if count)
+    if failures:
+        console.print(f"[red]failures[/]: {failures}")
+    if status["recording"] != "off":
+        console.print(f"recording: {status['recording']}")
+
+
+def _print_device(console: Any, device: dict[str, Any]) -> None:
+    console.print()
+    console.print(f"[bold]{device['name']}[/]: {_describe_context(device)}")
+    console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
+    sensor = device["sensor"]
+    if sensor is not None:
+        heard = "never heard" if sensor["age_s"] is None else f"heard {sensor['age_s']:.1f} s ago"
+        rejected = ", ".join(f"{count} {cause}" for cause, count in sensor["rejected"].items() if count)
+        console.print(f"sensor: {heard}" + (f", thrown away: {rejected}" if rejected else ""))
+    _print_packets(console, [row for row in device["packets"] if row["direction"] == "upstream"])
+    _print_refusals(console, [row for row in device["packets"] if row["verdict"] == "refuse"])
+
+
+def _describe_context(device: dict[str, Any]) -> str:
+    text = str(device["mute"])
+    if device["mute_age_s"] is not None:
+        text += f" for {format_duration(device['mute_age_s'])}"
+    if device["mute_source"] is not None:
+        text += f" (by {device['mute_source']})"
+    if device["interaction_left_s"] is not None:
+        return f"{text}, interaction for another {device['interaction_left_s']:.1f} s"
+    return text + (", no interaction" if device["closed"] is None else f", closed: {device['closed']}")
+
+
+def _print_packets(console: Any, rows: list[dict[str, Any]]) -> None:
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    for row in rows:
+        key = (row["class"] or "", row["justification"] or "", row["verdict"])
+        total = sums.setdefault(key, [0, 0])
+        total[0] += row["packets"]
+        total[1] += row["bytes"]
+    _print_table(console, ("class", "justification", "verdict"), sums)
+
+
+def _print_refusals(console: Any, rows: list[dict[str, Any]]) -> None:
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for row in rows:
+        total = sums.setdefault((row["reason"],), [0, 0])
+        total[0] += row["packets"]
+        total[1] += row["bytes"]
+    _print_table(console, ("refused because",), sums)
+
+
+def _print_table(console: Any, columns: tuple[str, ...], sums: dict[Any, list[int]]) -> None:
+    if not sums:
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    table.add_column("packets", justify="right")
+    table.add_column("bytes", justify="right")
+    for key, (packets, size) in sorted(sums.items()):
+        table.add_row(*key, str(packets), str(size))
+    console.print(table)
+
+
+def format_duration(seconds: float) -> str:
+    """Return ``42 s``, ``12 min``, ``5 h`` or ``3 d``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

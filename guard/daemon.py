@@ -1,0 +1,285 @@
+"""The running gate: the one place where everything is put together, and the only clock.
+
+Order of starting: configuration, what the machine lacks, the lock, sockets, the metrics' port, the queue,
+and the rules last, so that a fault leaves nothing behind. Order of ending: in monitor the rules go with
+the gate; in enforce they stay, and traffic stays closed until a gate runs again or ``wakeguard off``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guard.commands import Commands
+from guard.config import Config, check_interfaces, get_uids, ruleset_spec
+from guard.control import Answer, ControlServer
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.verdict import Mode
+from guard.decisions import DecisionLog
+from guard.errors import WakeguardError
+from guard.gate import Gate, Pause
+from guard.loop import Loop
+from guard.netfilter import kernel, ruleset
+from guard.netfilter.queue import PacketQueue
+from guard.notify import get_watchdog_interval, notify
+from guard.recorded import Recorder
+from guard.recording import Recording
+from guard.reporter import Reporter
+from guard.rules import load_policy
+from guard.sensors import SensorSocket
+from guard.state import StateDirectory
+from guard.switch import ModeSwitch
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+
+def run(
+    config: Config,
+    *,
+    log: FilteringBoundLogger,
+    record: Path | None = None,
+    decisions: Path | None = None,
+) -> None:
+    """Run the gate until SIGTERM, SIGINT or ``stop``. WakeguardError when it cannot start.
+
+    ``record`` names a directory for a recording; ``decisions`` a file for every decision.
+    """
+    check_interfaces(config)
+    control_uids = _with_own(get_uids(config.control.users, key="control.users"))
+    sensor_users = config.sensors.users if config.sensors is not None else ()
+    sensor_uids = _with_own(get_uids(sensor_users, key="sensors.users"))
+    state = StateDirectory(Path(config.state.directory))
+    mode = state.load_mode() or config.mode
+    kernel.check_requirements(ruleset_spec(config, mode))
+    with ExitStack() as stack:
+        stack.enter_context(state)
+        mode = state.load_mode() or config.mode  # now that nobody else can change it
+        daemon = _Daemon(config, mode, stack, log)
+        daemon.bind_sensors(sensor_uids)
+        daemon.bind_control(control_uids, state)
+        if config.metrics.enabled:
+            daemon.serve_metrics()
+        if record is not None:
+            daemon.start_recording(record)
+        if decisions is not None:
+            daemon.log_decisions(decisions)
+        daemon.bind_queue()
+        daemon.serve()
+
+
+class _Daemon:
+    """One gate's parts; each takes itself apart when ``stack`` ends."""
+
+    def __init__(self, config: Config, mode: Mode, stack: ExitStack, log: FilteringBoundLogger) -> None:
+        names = config.get_device_names()
+        policy = load_policy().scaled(config.lab.period_scale)
+        settings = DeviceSettings(sensor=config.sensors is not None)
+        engine = Engine(policy, devices=dict.fromkeys(names, settings), mode=mode)
+        self.gate = Gate(engine, names, clock=time.monotonic_ns, mode=mode)
+        self._config = config
+        self._stack = stack
+        self._log = log
+        self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
+        self._queue = PacketQueue(config.network.queue)
+        self._sensors: dict[str, SensorSocket] = {}
+        self._recording: Recording | None = None
+        self._stop_answers: list[Answer] = []
+        self._release = False
+        self._fault: WakeguardError | None = None
+        self._lost = 0
+        interval = get_watchdog_interval()
+        self._watchdog = inf if interval is None else interval
+        self._next_watchdog = inf if interval is None else 0.0
+        self._switch: ModeSwitch
+        self._reporter: Reporter
+        self._control: ControlServer
+        self._mode = mode
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+
+    def bind_sensors(self, uids: Collection[int]) -> None:
+        """Listen to the sensing process."""
+        settings = self._config.sensors
+        if settings is None:
+            return
+        for name, path in self._config.get_sensor_paths().items():
+            sensor = SensorSocket(
+                path,
+                uids=uids,
+                max_per_second=settings.max_per_second,
+                listed=bool(settings.users),
+                now=time.monotonic(),
+            )
+            self._stack.callback(sensor.close)
+            self._sensors[name] = sensor
+            self._loop.listen(sensor.fileno(), partial(self._receive_events, name))
+
+    def bind_control(self, uids: Collection[int], state: StateDirectory) -> None:
+        """Listen to the command line."""
+        config = self._config
+        self._switch = ModeSwitch(
+            self.gate,
+            self._loop,
+            mode=self._mode,
+            apply=self._apply,
+            set_queue_mode=self._queue.set_mode,
+            store=state.store_mode,
+            log=self._log,
+        )
+        self._reporter = Reporter(
+            config,
+            self.gate,
+            self._loop,
+            sensors=self._sensors,
+            read_statistics=self._queue.read_statistics,
+            get_mode=lambda: self._switch.mode,
+            get_recording=self._get_recording,
+        )
+        commands = Commands(self.gate, self._reporter, self._switch, stop=self._stop)
+        self._control = ControlServer(
+            Path(config.control.socket),
+            uids=uids,
+            listed=bool(config.control.users),
+            commands=commands.table,
+            selector=self._loop.selector,
+            clock=time.monotonic,
+        )
+        self._stack.callback(self._control.close)
+        self._stack.callback(self._answer_stop)
+
+    def serve_metrics(self) -> None:
+        """Serve Prometheus."""
+        from guard.telemetry.metrics import MetricsServer
+
+        metrics = self._config.metrics
+        server = MetricsServer(self._reporter.read_from_thread, address=metrics.address, port=metrics.port)
+        self._stack.enter_context(server)
+
+    def start_recording(self, directory: Path) -> None:
+        """Write down what the engine is told."""
+        recorder = Recorder(
+            directory,
+            devices=dict.fromkeys(self.gate.devices, self._config.sensors is not None),
+            epoch_ns=self._epoch_ns,
+            mode=self._mode,
+        )
+        self._recording = Recording(recorder, on_failure=self._report_recording)
+        self._stack.callback(self._recording.close)
+        self.gate.witness = self._recording
+        self._log.info("recording", directory=str(directory))
+
+    def log_decisions(self, path: Path) -> None:
+        """Write every decision down, as a replay of the recording would."""
+        log = DecisionLog(path, self.gate.engine, epoch_ns=self._epoch_ns)
+        self.gate.audit = self._stack.enter_context(log)
+
+    def bind_queue(self) -> None:
+        """Take the queue, put the rules in place and let the packets in that come by them."""
+        self._queue.bind(self.gate.receive, mode=self._mode)
+        self._stack.callback(self._queue.close)
+        self._apply(self._mode)
+        self._receive_packets()  # what rules of an earlier gate have queued: answered unjudged
+        self.gate.open = True
+        gc.collect()
+        gc.freeze()  # what exists now stays: the collector need not look at it again
+        self._log.info(
+            "ready",
+            mode=self._mode.value,
+            policy=self._config.policy,
+            devices=list(self.gate.devices),
+            queue=self._queue.number,
+            period_scale=self._config.lab.period_scale,
+        )
+        notify("READY=1")
+
+    def serve(self) -> None:
+        """Take turns until the end, then leave the rules as the mode wants them."""
+        try:
+            self._loop.run(
+                packets=self._queue.fileno(),
+                on_packets=self._receive_packets,
+                on_timer=self.gate.handle_timer,
+                get_timeout=self.gate.get_timeout,
+                housekeeping=self._keep_house,
+            )
+        finally:
+            notify("STOPPING=1")
+            self._switch.wait()
+            self._leave()
+
+    def _leave(self) -> None:
+        mode = self._switch.mode
+        if mode is Mode.ENFORCE and not self._release:
+            self._log.warning("stopped", mode=mode.value, traffic="closed", remedy="wakeguard off opens it")
+            return
+        try:
+            ruleset.remove()
+        except WakeguardError as error:
+            self._fault = error
+            if not self._stop_answers:
+                raise
+        self._log.info("stopped", mode=mode.value, traffic="ungated")
+
+    def _apply(self, mode: Mode) -> None:
+        spec = ruleset_spec(self._config, mode)
+        kernel.check_requirements(spec)
+        ruleset.apply(spec)
+
+    def _receive_packets(self) -> None:
+        self.gate.start_batch()
+        try:
+            self._queue.run()
+        except Pause:
+            return
+
+    def _receive_events(self, device: str) -> None:
+        for event in self._sensors[device].receive(now=self.gate.read_clock()):
+            self.gate.receive_event(event, device=device)
+
+    def _stop(self, answer: Answer, release: bool) -> None:  # noqa: FBT001  # the protocol's own flag
+        self._release = self._release or release
+        self._stop_answers.append(answer)
+        self._loop.stop()
+
+    def _answer_stop(self) -> None:
+        for answer in self._stop_answers:
+            answer({"stopped": True} if self._fault is None else self._fault)
+
+    def _keep_house(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_watchdog:
+            self._next_watchdog = now + self._watchdog
+            notify("WATCHDOG=1")
+        self._control.drop_idle()
+        if self._recording is not None:
+            self._recording.flush()
+        for name, sensor in self._sensors.items():
+            if sensor.notice_silence(now=now):
+                self._log.warning("sensor lost", device=name, remedy="see whether `wakeguard sense` runs")
+        statistics = self._queue.read_statistics()
+        lost = 0 if statistics is None else statistics.dropped_queue_full + statistics.dropped_userspace
+        if lost > self._lost:
+            self._log.warning("queue full", packets=lost - self._lost)
+        self._lost = lost
+
+    def _get_recording(self) -> str:
+        if self._recording is None:
+            return "off"
+        return "on" if self._recording.active else "failed"
+
+    def _report_recording(self, error: WakeguardError) -> None:
+        self._log.error("recording ended", fault=str(error))
+
+    def _report_error(self, error: Exception) -> None:
+        self._log.error("handler error", exc_info=error)
+
+
+def _with_own(uids: Collection[int]) -> frozenset[int]:
+    return frozenset(uids) | {0, os.geteuid()}

@@ -1,0 +1,124 @@
+"""The one loop of the gate: wait, then let everybody have their turn.
+
+This file knows a selector, a wake-up pipe and the order of turns: the engine's timer, what other threads
+and signals ask for, sensors and clients, and the packets last, in batches. A handler that fails is
+counted and logged, and the loop goes on: a gate that dies of a clumsy client would be no gate.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections import deque
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Final
+
+HOUSEKEEPING: Final = 1.0  # seconds between two looks at everything that only needs a look
+STALL: Final = 10  # seconds without a turn after which the kernel ends the process
+
+Handler = Callable[[], None]
+
+
+class Loop:
+    """A selector, and how to get its attention from a signal or another thread."""
+
+    def __init__(self, *, clock: Callable[[], float], on_error: Callable[[Exception], None]) -> None:
+        """``clock`` gives seconds; ``on_error`` hears of each handler that failed."""
+        self.selector = selectors.DefaultSelector()
+        self.errors = 0
+        self._clock = clock
+        self._on_error = on_error
+        self._mail: deque[Handler] = deque()
+        self._stopping = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.selector.register(self._reader, selectors.EVENT_READ, self._read_mail)
+        self._next_housekeeping = 0.0
+
+    def __enter__(self) -> Loop:
+        """Let SIGTERM and SIGINT stop the loop."""
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._old = {number: signal.signal(number, self._stop_by_signal) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        self.selector.close()
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def listen(self, descriptor: int, handler: Handler) -> None:
+        """Have ``handler`` called whenever ``descriptor`` is readable."""
+        self.selector.register(descriptor, selectors.EVENT_READ, handler)
+
+    def call(self, handler: Handler) -> None:
+        """Have ``handler`` called in the loop; from any thread, any time."""
+        self._mail.append(handler)
+        self._wake()
+
+    def stop(self) -> None:
+        """End the loop after this turn."""
+        self._stopping = True
+        self._wake()
+
+    def run(
+        self,
+        *,
+        packets: int,
+        on_packets: Handler,
+        on_timer: Handler,
+        get_timeout: Callable[[], float],
+        housekeeping: Handler,
+    ) -> None:
+        """Take turns until ``stop``. ``packets`` is the queue's descriptor, ``on_packets`` one batch."""
+        self.selector.register(packets, selectors.EVENT_READ, on_packets)
+        while not self._stopping:
+            timeout = min(get_timeout(), max(0.0, self._next_housekeeping - self._clock()))
+            ready = [key.data for key, _ in self.selector.select(timeout)]
+            if get_timeout() <= 0.0:
+                self._give_turn(on_timer)
+            if self._clock() >= self._next_housekeeping:
+                self._next_housekeeping = self._clock() + HOUSEKEEPING
+                # SIGALRM's default action needs nothing of a process that has come to a stand-still.
+                signal.setitimer(signal.ITIMER_REAL, STALL)
+                self._give_turn(housekeeping)
+            for handler in ready:
+                if handler is not on_packets:
+                    self._give_turn(handler)
+            if on_packets in ready:
+                self._give_turn(on_packets)
+        self.selector.unregister(packets)
+
+    def _give_turn(self, handler: Handler) -> None:
+        try:
+            handler()
+        except Exception as error:  # noqa: BLE001  # the gate outlives its handlers; counted and logged
+            self.errors += 1
+            self._on_error(error)
+
+    def _read_mail(self) -> None:
+        try:
+            while os.read(self._reader, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while self._mail:
+            self._give_turn(self._mail.popleft())
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._writer, b"\0")
+        except BlockingIOError:
+            return  # full: it will wake anyway
+
+    def _stop_by_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -1,0 +1,143 @@
+"""Take the snapshot of a running gate.
+
+``read`` belongs to the loop; ``read_from_thread`` asks the loop for one, so that nothing is read while it
+changes and a slow scrape costs the loop one snapshot and no waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+from guard import __version__
+from guard.config import Config
+from guard.core.verdict import Mode, Reason
+from guard.gate import Gate
+from guard.loop import Loop
+from guard.sensors import SensorSocket
+from guard.status import VERSION, DeviceState, GateStatus, PacketCount, QueueStatus, SensorStatus
+
+if TYPE_CHECKING:
+    from guard.netfilter.kernel import QueueStatistics
+
+SNAPSHOT_TIMEOUT: Final = 2.0  # seconds; a scrape that waits longer than this has found a stalled gate
+
+
+class Reporter:
+    """Reads the gate, its sensors and its queue."""
+
+    def __init__(
+        self,
+        config: Config,
+        gate: Gate,
+        loop: Loop,
+        *,
+        sensors: Mapping[str, SensorSocket],
+        read_statistics: Callable[[], QueueStatistics | None],
+        get_mode: Callable[[], Mode],
+        get_recording: Callable[[], str],
+    ) -> None:
+        self._config = config
+        self._gate = gate
+        self._loop = loop
+        self._sensors = sensors
+        self._read_statistics = read_statistics
+        self._get_mode = get_mode
+        self._get_recording = get_recording
+        self._started = gate.read_clock()
+
+    def read_from_thread(self) -> GateStatus:
+        """Return a snapshot, taken by the loop. TimeoutError when the loop is not there to take it."""
+        snapshot: Future[GateStatus] = Future()
+
+        def take() -> None:
+            if snapshot.set_running_or_notify_cancel():
+                snapshot.set_result(self.read())
+
+        self._loop.call(take)
+        try:
+            return snapshot.result(timeout=SNAPSHOT_TIMEOUT)
+        finally:
+            snapshot.cancel()
+
+    def read(self) -> GateStatus:
+        """Return a snapshot; in the loop's thread only."""
+        now = self._gate.read_clock()
+        devices = tuple(self.read_device(name, now=now) for name in self._gate.devices)
+        queue = self._read_queue()
+        return GateStatus(
+            version=VERSION,
+            gate_version=__version__,
+            pid=os.getpid(),
+            mode=self._get_mode().value,
+            policy=self._config.policy,
+            period_scale=self._config.lab.period_scale,
+            uptime_s=now - self._started,
+            recording=self._get_recording(),
+            failures=self._count_failures(queue),
+            queue=queue,
+            devices=devices,
+        )
+
+    def read_device(self, name: str, *, now: float) -> DeviceState:
+        """Return one device's part of the snapshot."""
+        status = self._gate.engine.get_status(name, now=now)
+        until = status.interaction_until
+        sensor = self._sensors.get(name)
+        return DeviceState(
+            name=name,
+            mute=status.mute.value,
+            mute_age_s=status.mute_age,
+            mute_source=status.mute_source,
+            closed=None if status.closed is None else status.closed.value,
+            interactions=status.interactions,
+            interaction_left_s=None if until is None else max(0.0, until - now),
+            flows=status.flows,
+            condemned_flows=status.condemned_flows,
+            sensor=None if sensor is None else _read_sensor(sensor, now),
+            packets=self._read_counters(name),
+        )
+
+    def _read_counters(self, device: str) -> tuple[PacketCount, ...]:
+        return tuple(
+            PacketCount(
+                direction=direction.name.lower(),
+                packet_class=None if decision.packet_class is None else decision.packet_class.value,
+                justification=None if decision.justification is None else decision.justification.value,
+                verdict=decision.verdict.value,
+                scope=None if decision.scope is None else decision.scope.value,
+                reason=decision.reason.value,
+                after_virtual_reset=decision.after_virtual_reset,
+                packets=packets,
+                bytes=size,
+            )
+            for direction, decision, packets, size in self._gate.engine.counters(device)
+        )
+
+    def _read_queue(self) -> QueueStatus:
+        statistics = self._read_statistics()
+        number = self._config.network.queue
+        if statistics is None:
+            return QueueStatus(number=number, waiting=0, lost={"queue_full": 0, "socket_full": 0})
+        lost = {"queue_full": statistics.dropped_queue_full, "socket_full": statistics.dropped_userspace}
+        return QueueStatus(number=number, waiting=statistics.waiting, lost=lost)
+
+    def _count_failures(self, queue: QueueStatus) -> dict[str, int]:
+        return {
+            Reason.QUEUE_FULL.value: sum(queue.lost.values()),
+            Reason.SENSOR_LOST.value: sum(sensor.lost for sensor in self._sensors.values()),
+            Reason.ENGINE_ERROR.value: self._gate.engine.engine_errors,
+            Reason.STARTING.value: self._gate.starting,
+            "unknown_device": self._gate.unknown_devices,
+            "handler_error": self._loop.errors,
+        }
+
+
+def _read_sensor(sensor: SensorSocket, now: float) -> SensorStatus:
+    return SensorStatus(
+        age_s=None if sensor.heard is None else max(0.0, now - sensor.heard),
+        accepted=sensor.accepted,
+        rejected={cause.value: count for cause, count in sensor.rejected.items()},
+    )

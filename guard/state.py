@@ -1,0 +1,97 @@
+"""The state directory: what survives a restart, and the lock that keeps a second gate out.
+
+``mode.json`` holds the mode that was set last; it is replaced whole, so that a power cut leaves the
+old or the new one. ``gate.lock`` is locked as long as a gate runs; the kernel lets go of it when the
+process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from guard.core.verdict import Mode
+from guard.errors import ConfigError
+
+_MODE_FILE = "mode.json"
+_LOCK_FILE = "gate.lock"
+_VERSION = 1
+
+
+class StateDirectory:
+    """One gate's state; holds the lock between ``with`` and its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: int | None = None
+
+    def __enter__(self) -> StateDirectory:
+        """Make the directory if need be and lock it. ConfigError when another gate has it."""
+        try:
+            self._path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = os.open(self._path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"state.directory {self._path} cannot be used: {error.strerror}; "
+                "make it writable for the gate"
+            ) from None
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise ConfigError(
+                f"a gate is running already (it holds {self._path / _LOCK_FILE}); "
+                "`wakeguard status` shows it, `wakeguard off` stops it"
+            ) from None
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def load_mode(self) -> Mode | None:
+        """Return the mode that was set last; None before the first. ConfigError when it is unreadable.
+
+        A damaged file is no reason to guess: the guess could open the gate.
+        """
+        path = self._path / _MODE_FILE
+        try:
+            content = json.loads(path.read_bytes())
+            if content["version"] != _VERSION:
+                raise ValueError(content["version"])
+            return Mode(content["mode"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(
+                f"{path} is damaged; remove it, and the mode of the configuration counts again"
+            ) from None
+
+    def store_mode(self, mode: Mode) -> None:
+        """Replace the stored mode, whole and on the disk when this returns. OSError when it cannot."""
+        text = json.dumps({"version": _VERSION, "mode": mode.value}) + "\n"
+        handle, name = tempfile.mkstemp(dir=self._path, prefix=_MODE_FILE)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path / _MODE_FILE)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+        directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,80 @@
+"""What the gate says about itself: one snapshot for ``status``, ``mute-led`` and the metrics.
+
+The structs below are the JSON of ``wakeguard status --json``. A snapshot is built in the gate's loop and
+is plain data ever after, so whoever reads it needs no lock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+VERSION: Final = 1
+"""Of the JSON: raised when a field changes its meaning or goes away, not when one is added."""
+
+
+class PacketCount(msgspec.Struct, frozen=True):
+    """How often one decision was given. ``packet_class`` is None for what the cloud sends."""
+
+    direction: str
+    packet_class: str | None = msgspec.field(name="class")
+    justification: str | None
+    verdict: str
+    scope: str | None
+    reason: str
+    after_virtual_reset: bool
+    packets: int
+    bytes: int
+
+
+class SensorStatus(msgspec.Struct, frozen=True):
+    """A device's sensor socket; ``age_s`` since the last event, None before the first."""
+
+    age_s: float | None
+    accepted: int
+    rejected: dict[str, int]
+
+
+class DeviceState(msgspec.Struct, frozen=True):
+    """One Echo.
+
+    ``mute_age_s`` counts from the beginning of the state; ``closed`` is the reason why application data
+    is not justified at all, None when a wake word would justify it.
+    """
+
+    name: str
+    mute: str
+    mute_age_s: float | None
+    mute_source: str | None
+    closed: str | None
+    interaction_left_s: float | None
+    interactions: int
+    flows: int
+    condemned_flows: int
+    sensor: SensorStatus | None
+    packets: tuple[PacketCount, ...]
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """The kernel's queue: what waits, and what it lost by cause."""
+
+    number: int
+    waiting: int
+    lost: dict[str, int]
+
+
+class GateStatus(msgspec.Struct, frozen=True):
+    """Everything."""
+
+    version: int
+    gate_version: str
+    pid: int
+    mode: str
+    policy: str
+    period_scale: float
+    uptime_s: float
+    recording: str  # "off", "on" or "failed"
+    failures: dict[str, int]
+    queue: QueueStatus
+    devices: tuple[DeviceState, ...]

@@ -1,0 +1,114 @@
+"""Switch a running gate's mode, with no packet ungated in between.
+
+Changing the rules takes tens of milliseconds, so it happens in a thread of its own while the loop goes on
+judging. Until it is done, refusals are dropped: at no moment does anything depend on a rule that may
+not be there. Towards enforce, the engine judges as in enforce first and the rules follow; towards
+monitor, the rules go first. Only a switch that worked is stored; after one that did not, the old mode,
+its rules and its stored name are what they were.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from guard.control import Answer
+from guard.core.verdict import Mode
+from guard.errors import ControlError, WakeguardError
+from guard.gate import ACTING, Acting, Gate
+from guard.loop import Loop
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+
+class ModeSwitch:
+    """The gate's mode, and one change of it at a time."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        loop: Loop,
+        *,
+        mode: Mode,
+        apply: Callable[[Mode], None],
+        set_queue_mode: Callable[[Mode], None],
+        store: Callable[[Mode], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """``apply`` installs a mode's rules; ``store`` keeps the mode for the next start."""
+        self.mode = mode
+        self._gate = gate
+        self._loop = loop
+        self._apply = apply
+        self._set_queue_mode = set_queue_mode
+        self._store = store
+        self._log = log
+        self._thread: threading.Thread | None = None
+        self._finish: Callable[[], None] | None = None
+
+    def request(self, wanted: Mode, answer: Answer) -> None:
+        """Switch to ``wanted`` and answer with ``{"mode": ...}`` when it is done, or with the fault."""
+        if self._thread is not None:
+            raise ControlError("a switch of the mode is under way; try again in a moment")
+        old = self.mode
+        self._gate.set_acting(Acting.DROPPING if wanted is not old else ACTING[old])
+        if wanted is Mode.ENFORCE and old is not wanted:
+            self._gate.set_mode(wanted)
+            self._set_queue_mode(wanted)
+
+        def work() -> None:
+            fault = self._change_rules(old, wanted)
+            self._finish = lambda: self._conclude(old, wanted, fault, answer)
+            self._loop.call(self._run_finish)
+
+        self._thread = threading.Thread(target=work, name="mode-switch")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Let a switch under way come to its end; for when the loop has ended."""
+        if self._thread is not None:
+            self._thread.join()
+            self._run_finish()
+
+    def _run_finish(self) -> None:
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish()
+
+    def _change_rules(self, old: Mode, wanted: Mode) -> WakeguardError | None:
+        """Install the rules and store the mode: both or neither."""
+        try:
+            self._apply(wanted)
+        except WakeguardError as error:
+            return error
+        except OSError as error:
+            return ControlError(f"the rules could not be changed: {error}; the mode is still {old}")
+        try:
+            self._store(wanted)
+        except OSError as error:
+            fault = f"the mode could not be stored ({error.strerror}), so it is still {old}"
+            try:
+                self._apply(old)
+            except WakeguardError as second:
+                fault += f"; the rules are those of {wanted}, and could not be put back: {second}"
+            return ControlError(f"{fault}; make room in state.directory and try again")
+        return None
+
+    def _conclude(self, old: Mode, wanted: Mode, fault: WakeguardError | None, answer: Answer) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = None
+        mode = old if fault is not None else wanted
+        if self._gate.engine_mode is not mode:
+            self._gate.set_mode(mode)
+        self._set_queue_mode(mode)
+        self._gate.set_acting(ACTING[mode])
+        self.mode = mode
+        if fault is None:
+            self._log.info("mode", mode=mode.value, before=old.value)
+            answer({"mode": mode.value})
+        else:
+            self._log.error("mode switch failed", wanted=wanted.value, mode=mode.value, fault=str(fault))
+            answer(fault)

@@ -1,0 +1,1 @@
+"""What the gate tells the world: metrics and a log. Neither is on a packet's path."""
