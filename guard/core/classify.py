@@ -100,7 +100,7 @@ class Conversation:
         self._lengths: dict[int, Heartbeat] = {
             length: policy.heartbeats[row] for length, row in policy.inferred_lengths.items()
         }
-        self._last_beat: dict[Heartbeat, float] = {}
+        self._last_beat: dict[int, float] = {}  # record length -> when it was last a heartbeat
         self._pings_out = 0  # PINGs of the device that the server has not answered
         self._pings_owed = 0  # PINGs of the server that the device may answer
 
@@ -179,13 +179,14 @@ class Conversation:
                 self._pings_owed -= 1
                 self.heartbeat_reply = True
                 return self._charge_beat(now)
-            self._pings_out = min(self._pings_out + 1, _PINGS_OWED)
-        last = self._last_beat.get(beat)
+            if self._pings_out < _PINGS_OWED:
+                self._pings_out += 1
+        last = self._last_beat.get(length)
         if last is not None and now - last < beat.period_s * self._policy.heartbeat_slack:
             return self._app_data(Reason.HEARTBEAT_TOO_SOON)
         kind = self._charge_beat(now)
         if kind == KIND_SYN:
-            self._last_beat[beat] = now
+            self._last_beat[length] = now
         return kind
 
     def _charge_beat(self, now: float) -> int:
@@ -203,9 +204,10 @@ class Conversation:
     def _on_server_record(self, content_type: int, length: int, _now: float) -> int:
         if not self.version and self.server.sink is not None:
             self._read_hellos()
-        if content_type == _APPLICATION_DATA:
+        # Without the suite a PING cannot be told from other small frames: nothing is owed for it then.
+        if content_type == _APPLICATION_DATA and self.suite is not None:
             beat = self._lengths.get(length)
-            if beat is not None and beat.ping and (self.finished or self.client.framing is not Framing.FRAMED):
+            if beat is not None and beat.ping:
                 if self._pings_out:
                     self._pings_out -= 1
                 elif self._pings_owed < _PINGS_OWED:

@@ -18,7 +18,7 @@ from guard.core.context import NEVER, Context
 from guard.core.event import Event, MuteState
 from guard.core.flow import Flow, FlowTable
 from guard.core.judge import Judge
-from guard.core.packet import ACK, FIN, RST, SYN, TCP, URG, format_key, parse_packet, reverse_key
+from guard.core.packet import ACK, FIN, RST, SYN, TCP, URG, Fields, format_key, parse_packet, reverse_key
 from guard.core.policy import Action, Policy
 from guard.core.tcp import MASK, distance
 from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT
@@ -75,29 +75,33 @@ class Facts:
     ``records``: ``(content_type, length)`` of each TLS record whose header this packet completed.
     """
 
-    __slots__ = ("direction", "flow", "key", "packet_id", "payload_bytes", "protocol", "records")
+    __slots__ = ("direction", "fields", "flow", "packet_id", "records")
 
     def __init__(self) -> None:
-        self.packet_id = 0
-        self.direction = 0
-        self.protocol = 0
-        self.key = b""
+        self.packet_id = 0  # how many packets there were
+        self.direction = Direction.UPSTREAM
+        self.fields: Fields = parse_packet(b"")
         self.flow: Flow | None = None
-        self.payload_bytes = 0
         self.records = _NO_RECORDS
+
+    @property
+    def payload_bytes(self) -> int:
+        """Transport payload by the IP length."""
+        return self.fields[3]
 
 
 class _Device:
     """The state of one device."""
 
-    __slots__ = ("context", "counts", "flows", "judge", "wakes_at")
+    __slots__ = ("context", "counts_down", "counts_up", "flows", "judge", "wakes_at")
 
     def __init__(self, policy: Policy, settings: DeviceSettings) -> None:
         self.context = Context(policy, sensor=settings.sensor)
         self.judge = Judge(policy, self.context)
         self.flows = FlowTable(policy, self.judge.buckets["heartbeat"])
-        # direction -> decision -> [packets, bytes]
-        self.counts: tuple[dict[Decision, list[int]], dict[Decision, list[int]]] = ({}, {})
+        # decision -> [packets, bytes]
+        self.counts_up: dict[Decision, list[int]] = {}
+        self.counts_down: dict[Decision, list[int]] = {}
         self.wakes_at = NEVER  # when the last interaction began
 
 
@@ -108,6 +112,9 @@ class Engine:
         self._policy = policy
         self._devices = {name: _Device(policy, settings) for name, settings in devices.items()}
         self._enforce = mode is Mode.ENFORCE
+        self._pending_limit = policy.pending_flow_bytes
+        self._unacked_limit = policy.unacked_flow_bytes
+        self._kept_limit = policy.kept_device_bytes
         self._next_sweep = math.inf
         self._after: dict[Decision, Decision] = {}
         self.facts = Facts()
@@ -132,23 +139,25 @@ class Engine:
         facts.records = _NO_RECORDS
         try:
             state = self._devices[device]
-            protocol, key, offset, size, seq, ack, flags, fault = parse_packet(packet)
-            facts.protocol = protocol
-            facts.key = key
-            facts.payload_bytes = size
+            facts.fields = fields = parse_packet(packet)
+            protocol, key, offset, size, seq, ack, flags, fault = fields
             if direction:
                 answer = _DOWNSTREAM
+                counts = state.counts_down
                 if protocol == TCP and fault is None:
                     self._receive_tcp_down(state, key, packet, offset, size, seq, ack, flags, now)
-            elif fault is not None:
-                answer = state.judge.judge_app_data(size, now, fault)
-            elif protocol == TCP:
-                answer = self._receive_tcp_up(state, key, packet, offset, size, seq, flags, now)
             else:
-                answer = state.judge.judge_other(protocol, key, packet, offset, size, now)
-            count = state.counts[direction].get(answer)
-            if count is None:
-                count = state.counts[direction][answer] = [0, 0]
+                counts = state.counts_up
+                if fault is not None:
+                    answer = state.judge.judge_app_data(size, now, fault)
+                elif protocol == TCP:
+                    answer = self._receive_tcp_up(state, key, packet, offset, size, seq, flags, now)
+                else:
+                    answer = state.judge.judge_other(protocol, key, packet, offset, size, now)
+            try:
+                count = counts[answer]
+            except KeyError:
+                count = counts[answer] = [0, 0]
             count[0] += 1
             count[1] += len(packet)
         except Exception:  # the engine always answers: a fault in it is a verdict with a name
@@ -198,9 +207,11 @@ class Engine:
         facts = self.facts
         if facts.flow is not None:
             return facts.flow.get_name()
-        key = reverse_key(facts.key) if facts.direction else facts.key
+        protocol, key = facts.fields[:2]
+        if facts.direction:
+            key = reverse_key(key)
         life = max((state.flows.get_life(key) for state in self._devices.values()), default=1)
-        return f"{format_key(facts.protocol, key)} #{life}"
+        return f"{format_key(protocol, key)} #{life}"
 
     def get_status(self, device: str, *, now: float) -> DeviceStatus:
         """Return one device's state (KeyError for a device that was not set up)."""
@@ -221,8 +232,12 @@ class Engine:
 
     def counters(self, device: str) -> Iterator[tuple[Direction, Decision, int, int]]:
         """Yield (direction, decision, packets, bytes) since the start; bytes are those of the IP packets."""
-        for direction in Direction:
-            for answer, (packets, octets) in list(self._devices[device].counts[direction].items()):
+        state = self._devices[device]
+        for direction, counts in (
+            (Direction.UPSTREAM, state.counts_up),
+            (Direction.DOWNSTREAM, state.counts_down),
+        ):
+            for answer, (packets, octets) in list(counts.items()):
                 yield direction, answer, packets, octets
 
     # -- TCP ---------------------------------------------------------------------------------------
@@ -271,8 +286,6 @@ class Engine:
         self, state: _Device, flow: Flow, packet: bytes, offset: int, size: int, seq: int, now: float
     ) -> Decision:
         up = flow.up
-        flows = state.flows
-        before = up.unacked_bytes
         if seq == up.next_seq:
             kinds = flow.receive_new(packet, offset, size, now)
             reason = flow.get_reason() if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
@@ -282,7 +295,7 @@ class Engine:
         else:
             old = distance(up.next_seq, seq)
             if old < 0:
-                up.put_aside(seq, packet, offset, size, self._policy.pending_flow_bytes)
+                up.put_aside(seq, packet, offset, size, self._get_room(state))
                 return state.judge.judge_app_data(size, now, Reason.OUT_OF_ORDER)
             if old >= size:
                 return self._judge_retransmission(state, flow, packet, offset, size, seq, now)
@@ -298,13 +311,8 @@ class Engine:
                 flow.drain(now)
             if forgotten and not kinds & _APP_DATA_KINDS and not state.judge.retransmits.take(forgotten, now):
                 kinds, reason = KIND_APP_DATA, Reason.BUDGET_EXHAUSTED
-        flows.unacked_bytes += up.unacked_bytes - before
-        if (
-            up.unacked_bytes > self._policy.unacked_flow_bytes
-            or flows.unacked_bytes > self._policy.unacked_device_bytes
-        ):
-            flows.unacked_bytes -= up.unacked_bytes
-            up.forget_all()
+        if up.unacked_bytes > self._unacked_limit or state.flows.ledger.kept_bytes > self._kept_limit:
+            up.forget_seen()
             return state.judge.judge_app_data(size, now, Reason.RETRANSMISSION_BUFFER)
         if kinds & _APP_DATA_KINDS:
             if reason is Reason.OPAQUE_PAYLOAD:
@@ -386,11 +394,12 @@ class Engine:
         flow.last_seen = now
         if flags & (FIN | RST):
             flow.closed = True
-        before = flow.up.unacked_bytes
-        flow.receive_downstream(
-            packet, offset, size, seq, ack if flags & ACK else None, now, self._policy.pending_flow_bytes
-        )
-        state.flows.unacked_bytes += flow.up.unacked_bytes - before
+        if flags & ACK and ack != flow.up.unacked_seq:
+            flow.acknowledge(ack, now)
+        if size:
+            flow.receive_downstream(packet, offset, size, seq, now, self._get_room(state))
+        elif flow.down is None:
+            flow.begin_downstream(seq)
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -428,6 +437,12 @@ class Engine:
         elif flow.reset_at is None:
             flow.reset_at = now
 
+    def _get_room(self, state: _Device) -> int:
+        """Return how many bytes beyond a gap one stream may keep now."""
+        if state.flows.ledger.kept_bytes > self._kept_limit:
+            return 0
+        return self._pending_limit
+
     def _over_rate(self, state: _Device, now: float) -> Decision:
         return state.judge.judge_app_data(0, now, Reason.BUDGET_EXHAUSTED, PacketClass.ACK)
 
@@ -439,7 +454,7 @@ class Engine:
         if state is None:
             return decision(_APP_DATA, None, _REFUSE, Scope.PACKET, Reason.ENGINE_ERROR)
         answer = state.judge.judge_app_data(0, NEVER, Reason.ENGINE_ERROR)
-        count = state.counts[direction].setdefault(answer, [0, 0])
+        count = state.counts_up.setdefault(answer, [0, 0])
         count[0] += 1
         return answer
 

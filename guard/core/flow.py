@@ -13,7 +13,7 @@ from guard.core.budget import TokenBucket
 from guard.core.classify import Conversation
 from guard.core.packet import TCP, format_key, reverse_key
 from guard.core.policy import Policy
-from guard.core.tcp import MASK, Stream, distance
+from guard.core.tcp import MASK, Ledger, Stream, distance
 from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing
 from guard.core.verdict import Reason
 
@@ -24,6 +24,7 @@ class Flow:
     """One TCP connection; ``key`` is as on the device's packets."""
 
     __slots__ = (
+        "_ledger",
         "client",
         "closed",
         "condemned",
@@ -40,13 +41,22 @@ class Flow:
     )
 
     def __init__(
-        self, key: bytes, life: int, next_seq: int, policy: Policy, bucket: TokenBucket, *, isn: int | None
+        self,
+        key: bytes,
+        life: int,
+        next_seq: int,
+        policy: Policy,
+        bucket: TokenBucket,
+        ledger: Ledger,
+        *,
+        isn: int | None,
     ) -> None:
         self.key = key
         self.life = life
         self.isn = isn  # of the device's SYN, None for a flow first seen in mid-stream
         self.name: str | None = None  # made when asked for
-        self.up = Stream(next_seq)
+        self._ledger = ledger
+        self.up = Stream(next_seq, ledger)
         self.down: Stream | None = None  # from the peer's first packet on
         self.conversation = Conversation(policy, bucket, from_start=isn is not None)
         self.client = self.conversation.client
@@ -91,52 +101,47 @@ class Flow:
     def drain(self, now: float) -> None:
         """Frame bytes beyond a gap that has been filled."""
         while (chunk := self.up.take_pending()) is not None:
-            self.receive_new(chunk.packet, chunk.start, chunk.length, now)
+            _, packet, start, length, _ = chunk
+            self.receive_new(packet, start, length, now)
 
-    def receive_downstream(
-        self, packet: bytes, start: int, length: int, seq: int, ack: int | None, now: float, limit: int
-    ) -> None:
-        """Take a packet of the peer: its acknowledgement and its bytes (``seq`` is that of the first byte)."""
-        if ack is not None and self.up.acknowledge(ack):
+    def acknowledge(self, ack: int, now: float) -> None:
+        """Take the peer's acknowledgement; one that covers bytes never seen gives up the gap (stream_gap)."""
+        if self.up.acknowledge(ack):
             self.conversation.gap_reason = Reason.STREAM_GAP
             self.client.lose()
             self.drain(now)
+
+    def begin_downstream(self, seq: int) -> Stream:
+        """Take ``seq`` as the peer's first sequence number."""
+        self.down = Stream(seq, self._ledger)
+        return self.down
+
+    def receive_downstream(self, packet: bytes, start: int, length: int, seq: int, now: float, limit: int) -> None:
+        """Frame ``length`` bytes (at least one) of the peer; beyond a gap at most ``limit`` are kept."""
         down = self.down
         if down is None:
-            down = self.down = Stream(seq)
-        if not length:
-            return
+            down = self.begin_downstream(seq)
         server = self.conversation.server
-        if seq != down.next_seq:
+        if seq == down.next_seq:
+            server.receive(packet, start, start + length, now)
+            down.next_seq = (seq + length) & MASK
+        else:
             seen = distance(down.next_seq, seq)
             if seen < 0:
-                # Nothing will be compared downstream: keep it only while the gap may be filled.
                 down.put_aside(seq, packet, start, length, limit)
-                if down.gap_bytes + length > limit:
-                    self._skip_gap(now)
-                return
-            start += seen
-            length -= seen
-            if length <= 0:
-                return
-        self._frame_downstream(packet, start, length, now)
+                if down.gap_bytes + length <= limit:
+                    return
+                server.lose()  # the gap is too wide to wait for: go on with what lies behind it
+                down.next_seq = down.pending[0][0] if down.pending else (seq + length) & MASK
+            elif seen < length:
+                server.receive(packet, start + seen, start + length, now)
+                down.next_seq = (seq + length) & MASK
         while down.pending and (chunk := down.take_pending()) is not None:
-            self._frame_downstream(chunk.packet, chunk.start, chunk.length, now)
+            its_seq, its_packet, its_start, its_length, _ = chunk
+            server.receive(its_packet, its_start, its_start + its_length, now)
+            down.next_seq = (its_seq + its_length) & MASK
         if server.records:
             server.records.clear()
-
-    def _frame_downstream(self, packet: bytes, start: int, length: int, now: float) -> None:
-        self.conversation.server.receive(packet, start, start + length, now)
-        assert self.down is not None
-        self.down.next_seq = (self.down.next_seq + length) & MASK
-
-    def _skip_gap(self, now: float) -> None:
-        """Give up a gap in the peer's stream: go on with what lies behind it."""
-        assert self.down is not None
-        self.conversation.server.lose()
-        self.down.next_seq = self.down.pending[0].seq
-        while (chunk := self.down.take_pending()) is not None:
-            self._frame_downstream(chunk.packet, chunk.start, chunk.length, now)
 
     def has_unacked_app_data(self) -> bool:
         """Say whether application data passed that the peer has not acknowledged."""
@@ -146,14 +151,14 @@ class Flow:
 class FlowTable:
     """The flows of one device by the keys of both directions; at most ``max_flows`` of them."""
 
-    __slots__ = ("_flows", "_lives", "_policy", "get", "heartbeats", "unacked_bytes")
+    __slots__ = ("_flows", "_lives", "_policy", "get", "heartbeats", "ledger")
 
     def __init__(self, policy: Policy, heartbeats: TokenBucket) -> None:
         self._policy = policy
         self._flows: dict[bytes, Flow] = {}
         self._lives: dict[bytes, int] = {}
         self.heartbeats = heartbeats
-        self.unacked_bytes = 0  # kept by all flows
+        self.ledger = Ledger()
         self.get = self._flows.get  # flow = table.get(key), either direction; bound once, it is the hot path
 
     def __len__(self) -> int:
@@ -177,7 +182,7 @@ class FlowTable:
         self._lives[key] = life
         if len(self._lives) > MAX_LIVES:
             del self._lives[next(iter(self._lives))]
-        flow = Flow(key, life, next_seq, self._policy, self.heartbeats, isn=isn)
+        flow = Flow(key, life, next_seq, self._policy, self.heartbeats, self.ledger, isn=isn)
         self._flows[key] = flow
         self._flows[reverse_key(key)] = flow
         return flow
@@ -186,7 +191,9 @@ class FlowTable:
         """Forget a flow (its number of lives is kept)."""
         self._flows.pop(flow.key, None)
         self._flows.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
-        self.unacked_bytes -= flow.up.unacked_bytes
+        flow.up.forget_all()
+        if flow.down is not None:
+            flow.down.forget_all()
 
     def expire(self, now: float) -> None:
         """Forget the flows that have been idle for too long, and what idle flows keep in memory."""
@@ -196,4 +203,4 @@ class FlowTable:
             if idle >= (closed_idle if flow.closed else tcp_idle):
                 self.remove(flow)
             elif idle >= sweep:
-                self.unacked_bytes -= flow.up.forget_acknowledged()
+                flow.up.forget_acknowledged()

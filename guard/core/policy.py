@@ -125,7 +125,7 @@ class Policy:
     closed_idle_s: float
     sweep_s: float
     unacked_flow_bytes: int
-    unacked_device_bytes: int
+    kept_device_bytes: int
     pending_flow_bytes: int
     hello_bytes: int
     flight_bytes: int
@@ -181,7 +181,7 @@ _SCALARS: dict[str, tuple[str, str]] = {
     "closed_idle_s": ("flows", "closed_idle_s"),
     "sweep_s": ("flows", "sweep_s"),
     "unacked_flow_bytes": ("flows", "unacked_flow_bytes"),
-    "unacked_device_bytes": ("flows", "unacked_device_bytes"),
+    "kept_device_bytes": ("flows", "kept_device_bytes"),
     "pending_flow_bytes": ("flows", "pending_flow_bytes"),
     "hello_bytes": ("handshake", "hello_bytes"),
     "flight_bytes": ("handshake", "flight_bytes"),

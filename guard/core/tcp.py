@@ -19,25 +19,27 @@ def distance(later: int, earlier: int) -> int:
     return ((later - earlier + HALF) & MASK) - HALF
 
 
-class Chunk:
-    """Bytes that were seen: ``packet[start:start + length]`` at ``seq``, and what they were."""
+# Bytes that were seen: ``packet[start:start + length]`` at ``seq``, and what they were. A plain tuple, one
+# a segment: (seq, packet, start, length, kinds)
+Chunk = tuple[int, bytes, int, int, int]
 
-    __slots__ = ("kinds", "length", "packet", "seq", "start")
 
-    def __init__(self, seq: int, packet: bytes, start: int, length: int, kinds: int) -> None:
-        self.seq = seq
-        self.packet = packet
-        self.start = start
-        self.length = length
-        self.kinds = kinds
+class Ledger:
+    """How many payload bytes all streams of one device keep in memory."""
+
+    __slots__ = ("kept_bytes",)
+
+    def __init__(self) -> None:
+        self.kept_bytes = 0
 
 
 class Stream:
     """One direction of a connection. ``next_seq`` is the first byte that has not been seen."""
 
-    __slots__ = ("chunks", "gap_bytes", "next_seq", "pending", "unacked_bytes", "unacked_seq")
+    __slots__ = ("_ledger", "chunks", "gap_bytes", "next_seq", "pending", "unacked_bytes", "unacked_seq")
 
-    def __init__(self, next_seq: int) -> None:
+    def __init__(self, next_seq: int, ledger: Ledger) -> None:
+        self._ledger = ledger
         self.next_seq = next_seq
         self.unacked_seq = next_seq
         self.chunks: deque[Chunk] = deque()  # seen, in order; the acknowledged ones are dropped
@@ -47,38 +49,44 @@ class Stream:
 
     def append(self, packet: bytes, start: int, length: int, kinds: int) -> None:
         """Take the bytes at ``next_seq``."""
-        self.chunks.append(Chunk(self.next_seq, packet, start, length, kinds))
+        seq = self.next_seq
+        self.chunks.append((seq, packet, start, length, kinds))
         self.unacked_bytes += length
-        self.next_seq = (self.next_seq + length) & MASK
+        self._ledger.kept_bytes += length
+        self.next_seq = (seq + length) & MASK
 
     def resolve(self, unresolved: int, kinds: int) -> None:
         """Replace the bit ``unresolved`` in the last chunks: what they began is now known."""
-        for chunk in reversed(self.chunks):
-            if not chunk.kinds & unresolved:
+        chunks = self.chunks
+        for at in range(len(chunks) - 1, -1, -1):
+            seq, packet, start, length, before = chunks[at]
+            if not before & unresolved:
                 return
-            chunk.kinds = chunk.kinds & ~unresolved | kinds
+            chunks[at] = (seq, packet, start, length, before & ~unresolved | kinds)
 
     def put_aside(self, seq: int, packet: bytes, start: int, length: int, limit: int) -> None:
         """Keep bytes beyond the gap, within ``limit`` bytes in all; what does not fit is forgotten."""
         if self.gap_bytes + length > limit:
             return
         at = len(self.pending)
-        while at and distance(self.pending[at - 1].seq, seq) > 0:
+        while at and distance(self.pending[at - 1][0], seq) > 0:
             at -= 1
-        self.pending.insert(at, Chunk(seq, packet, start, length, 0))
+        self.pending.insert(at, (seq, packet, start, length, 0))
         self.gap_bytes += length
+        self._ledger.kept_bytes += length
 
     def take_pending(self) -> Chunk | None:
         """Return bytes put aside that now continue the stream, trimmed to what is new; None when there are none."""
         while self.pending:
-            chunk = self.pending[0]
-            seen = distance(self.next_seq, chunk.seq)
+            seq, packet, start, length, _ = self.pending[0]
+            seen = distance(self.next_seq, seq)
             if seen < 0:
                 return None
             del self.pending[0]
-            self.gap_bytes -= chunk.length
-            if seen < chunk.length:
-                return Chunk(self.next_seq, chunk.packet, chunk.start + seen, chunk.length - seen, 0)
+            self.gap_bytes -= length
+            self._ledger.kept_bytes -= length
+            if seen < length:
+                return self.next_seq, packet, start + seen, length - seen, 0
         return None
 
     def acknowledge(self, ack: int) -> bool:
@@ -86,30 +94,44 @@ class Stream:
 
         The stream then goes on behind the gap.
         """
-        if distance(ack, self.unacked_seq) <= 0:
+        advance = (ack - self.unacked_seq) & MASK
+        if not 0 < advance < HALF:
             return False
         self.unacked_seq = ack
         chunks = self.chunks
-        while len(chunks) > KEPT_CHUNKS and distance(ack, chunks[0].seq + chunks[0].length) >= 0:
-            self.unacked_bytes -= chunks.popleft().length
-        if distance(ack, self.next_seq) <= 0:
+        while len(chunks) > KEPT_CHUNKS:
+            seq, _, _, length, _ = chunks[0]
+            if (ack - seq - length) & MASK >= HALF:
+                break
+            self._drop_oldest()
+        beyond = (ack - self.next_seq) & MASK
+        if not 0 < beyond < HALF:
             return False
         self.next_seq = ack
-        chunks.clear()
-        self.unacked_bytes = 0
+        self.forget_seen()
         return True
 
-    def forget_acknowledged(self) -> int:
-        """Drop the acknowledged chunks that are still kept; return how many bytes that were."""
-        before = self.unacked_bytes
-        while self.chunks and distance(self.unacked_seq, self.chunks[0].seq + self.chunks[0].length) >= 0:
-            self.unacked_bytes -= self.chunks.popleft().length
-        return before - self.unacked_bytes
+    def forget_acknowledged(self) -> None:
+        """Drop the acknowledged chunks that are still kept."""
+        while self.chunks and distance(self.unacked_seq, self.chunks[0][0] + self.chunks[0][3]) >= 0:
+            self._drop_oldest()
+
+    def forget_seen(self) -> None:
+        """Drop every chunk."""
+        while self.chunks:
+            self._drop_oldest()
 
     def forget_all(self) -> None:
-        """Drop every chunk: they take too much memory."""
-        self.chunks.clear()
-        self.unacked_bytes = 0
+        """Drop every chunk and what was put aside."""
+        self.forget_seen()
+        self._ledger.kept_bytes -= self.gap_bytes
+        self.gap_bytes = 0
+        self.pending.clear()
+
+    def _drop_oldest(self) -> None:
+        length = self.chunks.popleft()[3]
+        self.unacked_bytes -= length
+        self._ledger.kept_bytes -= length
 
     def compare(self, seq: int, packet: bytes, start: int, length: int) -> tuple[bool, int, int]:
         """Compare bytes at ``seq``, all of them before ``next_seq``, with what was seen there.
@@ -119,21 +141,21 @@ class Stream:
         same = True
         kinds = 0
         known = 0
-        for chunk in self.chunks:
-            offset = distance(chunk.seq, seq)  # of the chunk within these bytes
+        for its_seq, its_packet, its_start, its_length, its_kinds in self.chunks:
+            offset = distance(its_seq, seq)  # of the chunk within these bytes
             begin = max(offset, 0)
-            end = min(offset + chunk.length, length)
+            end = min(offset + its_length, length)
             if begin >= end:
                 continue
-            theirs = chunk.start + begin - offset
-            same &= packet[start + begin : start + end] == chunk.packet[theirs : theirs + end - begin]
-            kinds |= chunk.kinds
+            theirs = its_start + begin - offset
+            same &= packet[start + begin : start + end] == its_packet[theirs : theirs + end - begin]
+            kinds |= its_kinds
             known += end - begin
         return same, kinds, length - known
 
     def has_unacked(self, kinds: int) -> bool:
         """Say whether bytes of one of these kinds were seen and not acknowledged."""
         return any(
-            chunk.kinds & kinds and distance(chunk.seq + chunk.length, self.unacked_seq) > 0
-            for chunk in self.chunks
+            its_kinds & kinds and distance(seq + length, self.unacked_seq) > 0
+            for seq, _, _, length, its_kinds in self.chunks
         )

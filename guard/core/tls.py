@@ -98,21 +98,42 @@ class RecordStream:
         The bytes of a header that is not complete yet are KIND_SPLIT when they may begin application
         data; the call that completes it leaves the record's KIND in ``resolved``.
         """
-        size = end - start
-        if size <= self.remaining and self.sink is None:
-            self.remaining -= size
+        remaining = self.remaining
+        if end - start <= remaining and self.sink is None:
+            self.remaining = remaining - (end - start)
             return self.kind
-        if self.framing is _OPAQUE:
+        framing = self.framing
+        if framing is _OPAQUE:
             return KIND_APP_DATA
-        if self.framing is _UNKNOWN:
-            if size < RECORD_HEADER_BYTES or not is_record_header(*_RECORD(data, start)):
+        if framing is _UNKNOWN:
+            if end - start < RECORD_HEADER_BYTES or not is_record_header(*_RECORD(data, start)):
                 return KIND_APP_DATA
             self.framing = _TENTATIVE
             self.kind = KIND_APP_DATA
             self.content_type, _, self.remaining = _RECORD(data, start)
             self.records.append((self.content_type, self.remaining))
             return KIND_APP_DATA | self._frame(data, start + RECORD_HEADER_BYTES, end, now)
-        return self._frame(data, start, end, now)
+        if self.header or self.sink is not None or framing is _START or framing is _TENTATIVE:
+            return self._frame(data, start, end, now)
+        # The common case, whole headers on known boundaries: what _frame does, without its questions.
+        kinds = 0
+        if remaining:
+            kinds = self.kind
+            start += remaining
+            self.remaining = 0
+        while end - start >= RECORD_HEADER_BYTES:
+            content_type, version, length = _RECORD(data, start)
+            if not (20 <= content_type <= 23 and 0x0300 <= version <= 0x0304 and length <= MAX_RECORD_BYTES):
+                break
+            self.content_type = content_type
+            self.records.append((content_type, length))
+            self.kind = kind = self.on_record(content_type, length, now)
+            kinds |= kind
+            start += RECORD_HEADER_BYTES + length
+            if start >= end:
+                self.remaining = start - end
+                return kinds
+        return kinds | self._frame(data, start, end, now)
 
     def _frame(self, data: bytes, start: int, end: int, now: float) -> int:
         kinds = 0
