@@ -94,6 +94,9 @@ def check(spec: RulesetSpec) -> tuple[str, ...]:
     differences: list[str] = []
     for family, text in render(resolve(spec)).items():
         installed = tables.parse_tables(programs.save(family))
+        if not installed:
+            differences.append(f"{family} nothing of Wakeguard is installed")
+            continue
         found = tables.compare_tables(installed, tables.parse_tables(text))
         differences += [f"{family} {difference}" for difference in found]
     return tuple(differences)
