@@ -9,43 +9,26 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from guard.lab.requirements import find_missing
+
 ROOT = Path(__file__).resolve().parent.parent
 
 SKIP_REASONS = {
-    "root": "not root: namespaces and NFQUEUE need it",
-    "programs": "iptables and ip are not installed",
-    "namespaces": "network namespaces cannot be made here",
-    "nfqueue": "the kernel has no NFQUEUE target for iptables",
-    "queue": "a netfilter queue cannot be bound here",
+    "kernel": "the kernel household needs root, network namespaces and NFQUEUE; missing here",
     "tshark": "tshark is not installed",
     "captures": "the research captures are absent: put them in ../shared/data or set WAKEGUARD_DATA",
 }
-
-_TRY_RULE = "iptables -w -t mangle -A FORWARD -j NFQUEUE --queue-num 1 --queue-bypass"
-_TRY_VETH = "ip link add wgtry0 type veth peer name wgtry1"
-_TRY_QUEUE = "from netfilterqueue import NetfilterQueue as Q; q = Q(); q.bind(1, print); q.unbind()"
 
 
 @functools.cache
 def missing_for_kernel() -> str | None:
     """Return why kernel tests cannot run here; None when they can."""
-    if os.geteuid() != 0:
-        return SKIP_REASONS["root"]
-    if not (shutil.which("iptables") and shutil.which("ip") and shutil.which("unshare")):
-        return SKIP_REASONS["programs"]
-    if not _works("unshare", "--net", "sh", "-c", _TRY_VETH) or not _works(*_named_namespace()):
-        return SKIP_REASONS["namespaces"]
-    if not _works("unshare", "--net", "sh", "-c", _TRY_RULE):
-        return SKIP_REASONS["nfqueue"]
-    if not _works("unshare", "--net", sys.executable, "-c", _TRY_QUEUE):
-        return SKIP_REASONS["queue"]
-    return None
+    missing = find_missing()
+    return None if missing is None else f"{SKIP_REASONS['kernel']}: {missing}"
 
 
 @functools.cache
@@ -91,12 +74,3 @@ def shared_data() -> Path:
 def repository() -> Path:
     """Return the top of the checkout."""
     return ROOT
-
-
-def _named_namespace() -> tuple[str, ...]:
-    name = f"wgtry-{os.getpid()}"
-    return "sh", "-c", f"ip netns add {name} && ip netns delete {name}"
-
-
-def _works(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0

@@ -71,7 +71,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 CORE = sources("guard/core")
 PRODUCT = sources("guard", "hardware")
 TESTS = sources("tests")
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/*.md"))]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md")])
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from guard.lab.requirements import _PROGRAMS
 from tests.conftest import ROOT
 
 Machine = dict[str, str]  # program -> the shell lines it runs
@@ -137,3 +138,9 @@ def test_a_command_runs_as_oneself_where_root_cannot_be_had(tmp_path: Path) -> N
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, "as oneself\n")
+
+
+def test_everything_the_lab_asks_for_is_installed_for_it() -> None:
+    script = (ROOT / "tools/setup.sh").read_text(encoding="utf-8")
+    packages = script.partition("demo_packages=(")[2].partition(")")[0].split()
+    assert set(_PROGRAMS.values()) <= set(packages)
