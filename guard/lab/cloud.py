@@ -15,7 +15,7 @@ from typing import Any
 
 from guard.lab import frames
 from guard.lab.frames import HEARTBEATS, Frame, Kind
-from guard.lab.session import Session, SessionLost
+from guard.lab.session import Session, SessionLostError
 
 
 class Cloud:
@@ -80,7 +80,7 @@ class Cloud:
         device = self._device(session)
         self._versions[device] = session.version or ""
         self._received[device, frame.phase, frame.kind, frame.item] += frame.size
-        with contextlib.suppress(SessionLost):  # counted already; there is nobody left to answer
+        with contextlib.suppress(SessionLostError):  # counted already; there is nobody left to answer
             session.send(_answer(frame))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from guard.lab import frames
 from guard.lab.frames import Frame, Kind
-from guard.lab.session import Session, SessionLost
+from guard.lab.session import Session, SessionLostError
 
 PING_PERIOD_S = 30.0
 BEAT_PERIOD_S = 91.0
@@ -201,7 +201,7 @@ class Echo:
             await asyncio.wait(
                 {waiting, session.lost}, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED
             )
-        except SessionLost:
+        except SessionLostError:
             return False
         finally:
             del self._waiting[key]

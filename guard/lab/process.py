@@ -24,9 +24,17 @@ Handler = Callable[[Command], Command]
 class Child:
     """A process of the lab, seen from the runner."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        commands: asyncio.StreamWriter,
+        answers: asyncio.StreamReader,
+    ) -> None:
         self.name = name
         self._process = process
+        self._commands = commands
+        self._answers = answers
 
     @classmethod
     async def start(
@@ -41,7 +49,9 @@ class Child:
             start_new_session=True,
             env=environment,
         )
-        child = cls(name, process)
+        if process.stdin is None or process.stdout is None:
+            raise LabError(f"the lab's {name} process has no pipes")
+        child = cls(name, process, process.stdin, process.stdout)
         try:
             await child.call(settings)
         except LabError:
@@ -51,13 +61,11 @@ class Child:
 
     async def call(self, command: Command) -> Command:
         """Send one command and return its answer. LabError when the process died or hangs."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(command).encode() + b"\n")
-            await self._process.stdin.drain()
+            self._commands.write(json.dumps(command).encode() + b"\n")
+            await self._commands.drain()
             async with asyncio.timeout(_ANSWER_S):
-                line = await self._process.stdout.readline()
+                line = await self._answers.readline()
         except (ConnectionError, TimeoutError):
             line = b""
         if not line:
@@ -67,8 +75,7 @@ class Child:
 
     async def stop(self) -> None:
         """End the process, kindly first."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._commands.close()
         try:
             async with asyncio.timeout(_STOP_S):
                 await self._process.wait()

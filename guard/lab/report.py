@@ -14,21 +14,22 @@ from guard.lab.verdict import get_app_data, get_success
 if TYPE_CHECKING:
     from rich.console import Console
 
+_EXAMPLE = "docs/examples/household"
 NEXT_COMMANDS = (
     (
-        f"wakeguard replay docs/examples/household.pcapng --device {EAGER.mac} "
-        "--events docs/examples/household.jsonl",
+        f"wakeguard replay {_EXAMPLE}.pcapng --device {EAGER.mac} --events {_EXAMPLE}.jsonl",
         "the same engine on a recorded household, packet by packet",
     ),
-    ("wakeguard devices docs/examples/household.pcapng", "who is in a capture; then try one of your own"),
+    (f"wakeguard devices {_EXAMPLE}.pcapng", "who is in a capture; then try one of your own"),
     (
         "sudo wakeguard run --config docs/examples/wakeguard.toml",
         "the gate between your Echo and your router, in monitor: it changes nothing",
     ),
 )
 _LEGEND = """\
-[dim]sent, arrived: bytes of application data that the Echo wrote, and that the cloud's side received behind
-its kernel's TCP and TLS. accept, refuse: packets, what the gate said. heartbeats: bytes sent/arrived.[/]
+[dim]sent, arrived: bytes of application data that the Echo wrote, and that
+the cloud's side received. accept, refuse: packets, what the gate said.
+heartbeats: bytes sent/arrived. heard: bytes that the cloud sent back.[/]
 """
 TEMPERS = {"eager": "redials and sends again at once", "lazy": "backs off, speaks only on a ready session"}
 
@@ -50,7 +51,7 @@ def print_report(console: Console, results: Sequence[Result], faults: Sequence[s
         )
         lost = sum(r.resets for r in results if r.device == device.name and r.phase.mode is Mode.ENFORCE)
         console.print(f"  {device.name:6} {rates or 'none was spoken'}", highlight=False)
-        console.print(f"         [dim]{TEMPERS[device.name]}; {lost} connections reset in enforce[/]")
+        console.print(f"         [dim]{TEMPERS[device.name]}; {lost} resets in enforce[/]")
     console.print()
     for fault in faults:
         console.print(f"[bold red]not as promised:[/] {fault}", highlight=False, soft_wrap=True)
@@ -104,10 +105,10 @@ def _to_mapping(result: Result) -> dict[str, Any]:
     }
 
 
-_WIDTHS = (8, 10, 9, 10, 9, 9, 7, 10, 7)
+_WIDTHS = (7, 9, 8, 9, 8, 8, 7, 9, 9, 6)
 _HEADS = (
-    ("", "no wake", "word", "wake", "word", "app_data", "", "heart-", ""),
-    ("Echo", "sent", "arrived", "sent", "arrived", "accept", "refuse", "beats", "resets"),
+    ("", "no wake", "word", "wake", "word", "the", "gate", "heart-", "", "re-"),
+    ("Echo", "sent", "arrived", "sent", "arrived", "accept", "refuse", "beats", "heard", "sets"),
 )
 
 
@@ -130,6 +131,7 @@ def _print_table(console: Console, mode: Mode, rows: Sequence[Result]) -> None:
             str(get_app_data(result, Verdict.ACCEPT)),
             str(get_app_data(result, Verdict.REFUSE)),
             f"{result.heartbeats_sent}/{result.heartbeats_received}",
+            f"{result.heard:,}",
             str(result.resets),
         )
         console.print(_line(cells), highlight=False)

@@ -19,7 +19,7 @@ APPLICATION_DATA = 23
 _READ_BYTES = 65536
 
 
-class SessionLost(ConnectionError):
+class SessionLostError(ConnectionError):
     """The connection went away while it was needed."""
 
 
@@ -96,6 +96,7 @@ class Session(asyncio.Protocol):
         return self._tls.version()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin TLS when this is the client's end."""
         self._transport = cast(asyncio.Transport, transport)
         self.peer = transport.get_extra_info("peername")[:2]
         self.local = transport.get_extra_info("sockname")[:2]
@@ -105,24 +106,26 @@ class Session(asyncio.Protocol):
             self._advance()
 
     def data_received(self, data: bytes) -> None:
+        """Take what TCP delivered."""
         self.received.receive(data)
         self._incoming.write(data)
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits."""
         self.was_reset = isinstance(exc, ConnectionError)
         if not self.lost.done():
             self.lost.set_result(None)
         if not self.ready.done():
-            self.ready.set_exception(SessionLost("the connection was lost before TLS was ready"))
+            self.ready.set_exception(SessionLostError("the connection was lost before TLS was ready"))
             self.ready.exception()  # asked for here, so that nobody has to
         if self._on_lost is not None:
             self._on_lost(self)
 
     def send(self, frames: Iterable[Frame]) -> None:
-        """Send each frame as one record, all of them in one write. SessionLost when it is gone."""
+        """Send each frame as one record, all of them in one write. SessionLostError when it is gone."""
         if self._transport is None or self.lost.done() or self._transport.is_closing():
-            raise SessionLost("the connection was lost")
+            raise SessionLostError("the connection was lost")
         for frame in frames:
             self._tls.write(frame.encode())
         self._flush()

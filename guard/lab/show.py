@@ -65,7 +65,7 @@ def walk(screen: Screen, names: Sequence[str], *, record: Path | None, without_k
         print_report(screen.console, results, faults)
     if missing is not None:
         screen.console.print(
-            "\n[bold yellow]This was not the kernel:[/] one process, packets put together by hand, virtual time."
+            "\n[bold yellow]This was not the kernel:[/] one process, packets made by hand, virtual time."
         )
     return not faults
 

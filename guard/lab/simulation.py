@@ -46,23 +46,23 @@ class SimulatedHousehold:
         self._mode = Mode.MONITOR
         self._time_ns = 0
         self._connections = 0
-        self._echos: dict[str, Echo] = {}
-        self._cloud: Cloud | None = None
-
-    async def start(self) -> None:
-        """Make the Echos and the cloud."""
         with tempfile.TemporaryDirectory(prefix="wakeguard-lab-") as directory:
             certificate, key = make_certificate(Path(directory))
             server = server_context(certificate, key)
             clients = {device.name: client_context(certificate, device.tls) for device in DEVICES}
         self._cloud = Cloud(context=server, devices={device.address: device.name for device in DEVICES})
-        for device in DEVICES:
-            self._echos[device.name] = Echo(
+        self._echos = {
+            device.name: Echo(
                 device.name,
                 context=clients[device.name],
                 dial=self._make_dial(device),
-                period_scale=self.period_scale,
+                period_scale=period_scale,
             )
+            for device in DEVICES
+        }
+
+    async def start(self) -> None:
+        """Do nothing: everything was made before."""
 
     async def stop(self) -> None:
         """Let every connection go."""
@@ -82,7 +82,6 @@ class SimulatedHousehold:
     async def call(self, who: str, command: Command) -> Command:
         """Call the Echo or the cloud directly."""
         if who == CLOUD:
-            assert self._cloud is not None
             return self._cloud.handle(command)
         return self._echos[who].handle(command)
 
@@ -99,7 +98,6 @@ class SimulatedHousehold:
 
     def _make_dial(self, device: Device) -> Callable[[Callable[[], Session], str], asyncio.Future[Session]]:
         async def dial(make: Callable[[], Session], host: str) -> Session:
-            assert self._cloud is not None
             self._connections += 1
             connection = Connection(
                 lambda packet, direction: self._judge(device.name, packet, direction),

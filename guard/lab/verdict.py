@@ -1,4 +1,4 @@
-"""Does what arrived agree with what was promised?
+"""Compare what arrived with what was promised.
 
 Each promise is a row: the modes in which it holds, and a function that returns the text of the fault,
 or nothing. The lab fails when one of them does. How often a conversation succeeds under strict is no
@@ -50,7 +50,7 @@ def get_app_data(result: Result, verdict: Verdict) -> int:
 def _find_loss(result: Result) -> Iterator[str]:
     for item in result.items:
         if item.sent != item.received or not item.succeeded:
-            yield f"{_name(item)}: {item.sent} bytes sent, {item.received} received; monitor must change nothing"
+            yield f"{_name(item)}: {item.sent} bytes sent, {item.received} received in monitor"
     if result.heartbeats_sent != result.heartbeats_received:
         yield f"heartbeats: {result.heartbeats_sent} bytes sent, {result.heartbeats_received} received"
 
@@ -77,7 +77,7 @@ def _find_leak(result: Result) -> Iterator[str]:
 
 
 def _find_mutilation(result: Result) -> Iterator[str]:
-    """What follows a wake word and was answered must have arrived whole."""
+    """Check that what follows a wake word and was answered arrived whole."""
     for item in result.items:
         whole = _get_least_bytes(item.item)
         if item.succeeded and item.received < whole:
