@@ -6,13 +6,14 @@ tracking, marks and rules cost each the same. Only ``gate, enforce`` runs behind
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, perf_counter, sleep
 
 from guard.core.verdict import Mode
 from tests.bench.network import QUEUE, Network, run
@@ -63,25 +64,47 @@ def compile_program(name: str, *libraries: str) -> Path:
 @contextmanager
 def running(contender: Contender, network: Network) -> Iterator[subprocess.Popen[bytes]]:
     """Start a contender behind its rules and hand it over once it listens on the queue."""
-    config = write_config(network, contender.mode)
-    log = network.folder / "log"
     if contender.script is None:
-        command = [sys.executable, "-m", "guard", "run", "--config", str(config)]
+        with running_gate(network, contender.mode) as (process, _):
+            yield process
+        return
+    config = write_config(network, contender.mode)
+    network.run(sys.executable, "-m", "guard", "rules", "apply", "--config", str(config))
+    script = HERE / contender.script
+    if script.suffix == ".c":
+        command = [str(compile_program(script.name, "netfilter_queue", "nfnetlink"))]
     else:
-        network.run(sys.executable, "-m", "guard", "rules", "apply", "--config", str(config))
-        script = HERE / contender.script
-        if script.suffix == ".c":
-            command = [str(compile_program(script.name, "netfilter_queue", "nfnetlink"))]
-        else:
-            command = [sys.executable, str(script)]
-        command.append(str(QUEUE))
-    with started(network.command(*command), log=log, cpu=MEASURED_CPU) as process:
+        command = [sys.executable, str(script)]
+    log = network.folder / "log"
+    with started(network.command(*command, str(QUEUE)), log=log, cpu=MEASURED_CPU) as process:
         deadline = monotonic() + READY_SECONDS
         while network.read_queue().listener == 0:
             if process.poll() is not None or monotonic() > deadline:
                 raise RuntimeError(f"{contender.name} did not start: {log.read_text()}")
             sleep(POLL_SECONDS)
         yield process
+
+
+@contextmanager
+def running_gate(network: Network, mode: Mode) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """Start the gate and hand it over, with the seconds it took, once it tells its service manager."""
+    command = [sys.executable, "-m", "guard", "run", "--config", str(write_config(network, mode))]
+    path = network.folder / "notify.sock"
+    log = network.folder / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(path))
+        notify.settimeout(READY_SECONDS)
+        began = perf_counter()
+        environment = {"NOTIFY_SOCKET": str(path)}
+        with started(
+            network.command(*command), log=log, cpu=MEASURED_CPU, environment=environment
+        ) as process:
+            try:
+                while b"READY=1" not in notify.recv(4096).splitlines():
+                    pass
+            except TimeoutError:
+                raise RuntimeError(f"the gate did not become ready: {log.read_text()}") from None
+            yield process, perf_counter() - began
 
 
 def write_config(network: Network, mode: Mode) -> Path:

@@ -7,40 +7,17 @@ the saturated gate.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-from time import perf_counter
 
 from guard.core.verdict import Mode
 from tests.bench import report
-from tests.bench.contenders import MEASURED_CPU, READY_SECONDS, write_config
-from tests.bench.network import Network, build_network
-from tests.bench.process import Memory, read_memory, started
+from tests.bench.contenders import running_gate
+from tests.bench.network import build_network
+from tests.bench.process import read_memory
 
 ROUNDS = 5
 UNWANTED = ("scapy", "sklearn", "numpy")
-
-
-def start_once(network: Network) -> tuple[float, Memory]:
-    """Start the gate once; return the seconds until it was ready and its memory then."""
-    command = [sys.executable, "-m", "guard", "run", "--config", str(write_config(network, Mode.MONITOR))]
-    path = network.folder / "notify.sock"
-    log = network.folder / "log"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(str(path))
-        notify.settimeout(READY_SECONDS)
-        began = perf_counter()
-        environment = {"NOTIFY_SOCKET": str(path)}
-        with started(
-            network.command(*command), log=log, cpu=MEASURED_CPU, environment=environment
-        ) as process:
-            try:
-                while b"READY=1" not in notify.recv(4096).splitlines():
-                    pass
-            except TimeoutError:
-                raise RuntimeError(f"the gate did not become ready: {log.read_text()}") from None
-            return perf_counter() - began, read_memory(process.pid)
 
 
 def count_modules() -> tuple[int, list[str]]:
@@ -55,8 +32,8 @@ def run_section(*, rounds: int = ROUNDS) -> None:
     """Measure and save."""
     seconds, memories = [], []
     for _ in range(rounds):
-        with build_network() as network:
-            took, memory = start_once(network)
+        with build_network() as network, running_gate(network, Mode.MONITOR) as (process, took):
+            memory = read_memory(process.pid)
         seconds.append(took)
         memories.append(memory)
         print(f"  start: {took:.3f} s, PSS {memory.proportional / 1024:.1f} MB", file=sys.stderr)
