@@ -107,9 +107,10 @@ class Flow:
     def acknowledge(self, ack: int, now: float) -> None:
         """Take the peer's acknowledgement; one that covers bytes never seen gives up the gap (stream_gap)."""
         if self.up.acknowledge(ack):
-            self.conversation.gap_reason = Reason.STREAM_GAP
-            self.client.lose()
-            self.drain(now)
+            while self.up.skip_gap():
+                self.conversation.gap_reason = Reason.STREAM_GAP
+                self.client.lose()
+                self.drain(now)
 
     def begin_downstream(self, seq: int) -> Stream:
         """Take ``seq`` as the peer's first sequence number."""

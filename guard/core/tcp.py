@@ -90,10 +90,7 @@ class Stream:
         return None
 
     def acknowledge(self, ack: int) -> bool:
-        """Take the peer's acknowledgement number; say whether it covers bytes that were never seen.
-
-        The stream then goes on behind the gap.
-        """
+        """Take the peer's acknowledgement number; say whether it covers bytes that were never seen."""
         advance = (ack - self.unacked_seq) & MASK
         if not 0 < advance < HALF:
             return False
@@ -104,11 +101,17 @@ class Stream:
             if (ack - seq - length) & MASK >= HALF:
                 break
             self._drop_oldest()
-        beyond = (ack - self.next_seq) & MASK
-        if not 0 < beyond < HALF:
+        return 0 < (ack - self.next_seq) & MASK < HALF
+
+    def skip_gap(self) -> bool:
+        """Go on behind the gap, if the peer has acknowledged bytes in it; say whether there was one."""
+        if distance(self.unacked_seq, self.next_seq) <= 0:
             return False
-        self.next_seq = ack
         self.forget_seen()
+        if self.pending and distance(self.unacked_seq, self.pending[0][0]) > 0:
+            self.next_seq = self.pending[0][0]
+        else:
+            self.next_seq = self.unacked_seq
         return True
 
     def forget_acknowledged(self) -> None:

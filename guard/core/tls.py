@@ -70,7 +70,7 @@ class RecordStream:
     there, for the hello parsers.
     """
 
-    __slots__ = ("content_type", "framing", "header", "kind", "on_record", "records", "remaining", "resolved", "sink")
+    __slots__ = ("content_type", "framing", "header", "kind", "on_record", "records", "remaining", "resolved", "sink", "unlisted")
 
     def __init__(self, on_record: Callable[[int, int, float], int], framing: Framing) -> None:
         self.on_record = on_record
@@ -82,6 +82,7 @@ class RecordStream:
         self.resolved = 0  # the KIND of a record whose header began in an earlier call, else 0
         self.records: list[tuple[int, int]] = []
         self.sink: bytearray | None = None
+        self.unlisted: tuple[int, int] | None = None  # a TENTATIVE record, until it is complete or confirmed
 
     def lose(self) -> None:
         """Forget the boundaries: bytes of the stream were missed."""
@@ -91,6 +92,7 @@ class RecordStream:
         self.remaining = 0
         self.header = b""
         self.sink = None
+        self.unlisted = None
 
     def receive(self, data: bytes, start: int, end: int, now: float) -> int:
         """Take the next bytes ``data[start:end]`` of the stream (at least one), return the union of their KINDs.
@@ -99,7 +101,7 @@ class RecordStream:
         data; the call that completes it leaves the record's KIND in ``resolved``.
         """
         remaining = self.remaining
-        if end - start <= remaining and self.sink is None:
+        if end - start < remaining and self.sink is None:
             self.remaining = remaining - (end - start)
             return self.kind
         framing = self.framing
@@ -111,7 +113,7 @@ class RecordStream:
             self.framing = _TENTATIVE
             self.kind = KIND_APP_DATA
             self.content_type, _, self.remaining = _RECORD(data, start)
-            self.records.append((self.content_type, self.remaining))
+            self.unlisted = (self.content_type, self.remaining)
             return KIND_APP_DATA | self._frame(data, start + RECORD_HEADER_BYTES, end, now)
         if self.header or self.sink is not None or framing is _START or framing is _TENTATIVE:
             return self._frame(data, start, end, now)
@@ -145,6 +147,8 @@ class RecordStream:
                     self.sink += data[start : start + min(taken, MAX_HELLO_BYTES - len(self.sink))]
                 self.remaining -= taken
                 start += taken
+                if not self.remaining:
+                    self._list_tentative()
             elif self.header:
                 missing = RECORD_HEADER_BYTES - len(self.header)
                 self.header += data[start : min(end, start + missing)]
@@ -172,6 +176,7 @@ class RecordStream:
             self.lose()
             self.framing = _UNKNOWN if inferred else _OPAQUE
             return KIND_APP_DATA
+        self._list_tentative()
         self.records.append((content_type, length))
         if self.framing is _START:
             self.framing = _FRAMED
@@ -181,6 +186,11 @@ class RecordStream:
         self.remaining = length
         self.kind = kind = self.on_record(content_type, length, now)
         return kind
+
+    def _list_tentative(self) -> None:
+        if self.unlisted is not None:
+            self.records.append(self.unlisted)
+            self.unlisted = None
 
     def _kind_of_split(self) -> int:
         """Judge a header by its first byte alone: only application data may begin with 23."""
