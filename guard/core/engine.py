@@ -297,6 +297,8 @@ class Engine:
             if old < 0:
                 up.put_aside(seq, packet, offset, size, self._get_room(state))
                 return state.judge.judge_app_data(size, now, Reason.OUT_OF_ORDER)
+            if distance(seq, up.floor_seq) < 0:
+                return state.judge.judge_app_data(size, now, Reason.MIDSTREAM)
             if old >= size:
                 return self._judge_retransmission(state, flow, packet, offset, size, seq, now)
             same, kinds, forgotten = up.compare(seq, packet, offset, old)

@@ -205,3 +205,4 @@ class FlowTable:
                 self.remove(flow)
             elif idle >= sweep:
                 flow.up.forget_acknowledged()
+            flow.up.raise_floor()

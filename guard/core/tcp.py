@@ -11,6 +11,7 @@ from collections import deque
 
 MASK = 0xFFFFFFFF
 HALF = 0x80000000
+FLOOR_REACH = 1 << 30
 KEPT_CHUNKS = 4  # acknowledged chunks kept: an acknowledgement may be lost behind us, then they come again
 
 
@@ -36,12 +37,13 @@ class Ledger:
 class Stream:
     """One direction of a connection. ``next_seq`` is the first byte that has not been seen."""
 
-    __slots__ = ("_ledger", "chunks", "gap_bytes", "next_seq", "pending", "unacked_bytes", "unacked_seq")
+    __slots__ = ("_ledger", "chunks", "floor_seq", "gap_bytes", "next_seq", "pending", "unacked_bytes", "unacked_seq")
 
     def __init__(self, next_seq: int, ledger: Ledger) -> None:
         self._ledger = ledger
         self.next_seq = next_seq
         self.unacked_seq = next_seq
+        self.floor_seq = next_seq  # nothing is known of the bytes before it, not even that they were acknowledged
         self.chunks: deque[Chunk] = deque()  # seen, in order; the acknowledged ones are dropped
         self.unacked_bytes = 0  # kept in ``chunks``
         self.pending: list[Chunk] = []  # beyond a gap, sorted by seq, kinds 0
@@ -118,6 +120,11 @@ class Stream:
         """Drop the acknowledged chunks that are still kept."""
         while self.chunks and distance(self.unacked_seq, self.chunks[0][0] + self.chunks[0][3]) >= 0:
             self._drop_oldest()
+
+    def raise_floor(self) -> None:
+        """Keep the floor within reach of sequence arithmetic on a stream of gigabytes."""
+        if distance(self.unacked_seq, self.floor_seq) > FLOOR_REACH:
+            self.floor_seq = (self.unacked_seq - FLOOR_REACH // 2) & MASK
 
     def forget_seen(self) -> None:
         """Drop every chunk."""
