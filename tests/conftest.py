@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SKIP_REASONS = {
     "kernel": "the kernel household needs root, network namespaces and NFQUEUE; missing here",
+    "promtool": "promtool is not installed",
     "tshark": "tshark is not installed",
     "captures": "the research captures are absent: put them in ../shared/data or set WAKEGUARD_DATA",
 }
@@ -29,6 +30,12 @@ def missing_for_kernel() -> str | None:
     """Return why kernel tests cannot run here; None when they can."""
     missing = find_missing()
     return None if missing is None else f"{SKIP_REASONS['kernel']}: {missing}"
+
+
+@functools.cache
+def missing_for_promtool() -> str | None:
+    """Return why tests with Prometheus' own tool cannot run here; None when they can."""
+    return None if shutil.which("promtool") else SKIP_REASONS["promtool"]
 
 
 @functools.cache
@@ -51,6 +58,7 @@ def data_folder() -> Path:
 
 _NEEDS = {
     "kernel": missing_for_kernel,
+    "promtool": missing_for_promtool,
     "tshark": missing_for_tshark,
     "captures": missing_for_captures,
 }

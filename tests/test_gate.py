@@ -1,0 +1,285 @@
+"""What becomes of one packet: verdicts carried out by mode, always an answer, time that moves on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.event import Event, MuteEvent, MuteState, WakeEvent
+from guard.core.verdict import (
+    Decision,
+    Direction,
+    Justification,
+    Mode,
+    PacketClass,
+    Reason,
+    Scope,
+    Verdict,
+    decision,
+)
+from guard.gate import BATCH_NS, Acting, Gate, Pause
+from guard.netfilter.marks import CONDEMNED, UNJUDGED, make_upstream_mark
+from guard.rules import load_policy
+
+FOREIGN = 0x00ABCDEF
+UP = make_upstream_mark(1) | FOREIGN
+DOWN = UP & ~UNJUDGED
+ACCEPT = decision(PacketClass.ACK, None, Verdict.ACCEPT, None, Reason.TCP_CONTROL)
+DROP = decision(
+    PacketClass.APP_DATA, Justification.JUSTIFIED, Verdict.REFUSE, Scope.PACKET, Reason.OUT_OF_ORDER
+)
+CUT = decision(PacketClass.APP_DATA, Justification.NOT_JUSTIFIED, Verdict.REFUSE, Scope.FLOW, Reason.MUTED)
+HOLD = decision(PacketClass.APP_DATA, Justification.JUSTIFIED, Verdict.HOLD, None, Reason.NO_INTERACTION)
+UNANSWERED = None
+DROPPED = "drop"
+
+
+class FakePacket:
+    """A queued packet, as netfilterqueue shows one."""
+
+    hook = 2  # NF_INET_FORWARD
+
+    def __init__(self, mark: int = UP) -> None:
+        self.mark = mark
+        self.answer: str | int | None = UNANSWERED
+        self.retained = False
+
+    def get_mark(self) -> int:
+        return self.mark
+
+    def set_mark(self, mark: int) -> None:
+        self.mark = mark
+
+    def get_payload(self) -> bytes:
+        return b"\x45\0\0\x14"
+
+    def retain(self) -> None:
+        self.retained = True
+
+    def accept(self) -> None:
+        assert self.answer is UNANSWERED
+        self.answer = self.mark
+
+    def drop(self) -> None:
+        assert self.answer is UNANSWERED
+        self.answer = DROPPED
+
+
+class ScriptedEngine:
+    """Says what the test wants it to say, and remembers what it was told."""
+
+    def __init__(self, *answers: Decision | BaseException) -> None:
+        self.answers = list(answers)
+        self.timer = float("inf")
+        self.told: list[tuple[Any, ...]] = []
+        self.released: list[tuple[int, Decision]] = []
+        self.facts = self
+        self.packet_id = 0
+
+    def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
+        self.packet_id += 1
+        self.told.append(("packet", device, direction, now))
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def receive_event(self, event: Event, *, device: str, now: float) -> list[tuple[int, Decision]]:
+        self.told.append(("event", device, now))
+        return self.released
+
+    def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
+        self.told.append(("timer", now))
+        self.timer = float("inf")
+        return self.released
+
+    def set_mode(self, mode: Mode) -> None:
+        self.told.append(("mode", mode))
+
+
+def make_gate(
+    mode: Mode, *answers: Decision | BaseException, clock: Callable[[], int] | None = None
+) -> tuple[Gate, ScriptedEngine]:
+    engine = ScriptedEngine(*answers)
+    ticks: Iterator[int] = iter(range(1_000_000_000, 2_000_000_000, 1000))
+    gate = Gate(engine, ["kitchen", "bath"], clock=clock or ticks.__next__, mode=mode)  # type: ignore[arg-type]  # a double
+    gate.open = True
+    gate.start_batch()
+    return gate, engine
+
+
+def receive(gate: Gate, mark: int = UP) -> FakePacket:
+    packet = FakePacket(mark)
+    gate.receive(packet)  # type: ignore[arg-type]  # a double
+    return packet
+
+
+@pytest.mark.parametrize(
+    ("mode", "acting", "answer", "expected"),
+    [
+        (Mode.ENFORCE, None, ACCEPT, UP & ~UNJUDGED),
+        (Mode.ENFORCE, None, DROP, DROPPED),
+        (Mode.ENFORCE, None, CUT, UP | CONDEMNED),
+        (Mode.ENFORCE, Acting.DROPPING, ACCEPT, UP & ~UNJUDGED),
+        (Mode.ENFORCE, Acting.DROPPING, DROP, DROPPED),
+        (Mode.ENFORCE, Acting.DROPPING, CUT, DROPPED),
+        (Mode.MONITOR, None, ACCEPT, UP & ~UNJUDGED),
+        (Mode.MONITOR, None, DROP, UP & ~UNJUDGED),
+        (Mode.MONITOR, None, CUT, UP & ~UNJUDGED),
+        (Mode.MONITOR, None, HOLD, UP & ~UNJUDGED),
+        (Mode.MONITOR, Acting.DROPPING, CUT, DROPPED),
+    ],
+)
+def test_a_verdict_is_carried_out_as_the_mode_has_it(
+    mode: Mode, acting: Acting | None, answer: Decision, expected: str | int
+) -> None:
+    gate, _ = make_gate(mode, answer)
+    if acting is not None:
+        gate.set_acting(acting)
+    assert receive(gate).answer == expected
+
+
+def test_downstream_passes_with_its_mark_as_it_is() -> None:
+    downstream = decision(None, None, Verdict.ACCEPT, None, Reason.DOWNSTREAM)
+    for mode in Mode:
+        gate, engine = make_gate(mode, downstream)
+        assert receive(gate, DOWN | CONDEMNED).answer == DOWN | CONDEMNED
+        assert engine.told[0][1:3] == ("kitchen", Direction.DOWNSTREAM)
+
+
+def test_device_and_direction_come_from_the_mark() -> None:
+    gate, engine = make_gate(Mode.MONITOR, ACCEPT, ACCEPT)
+    receive(gate, make_upstream_mark(2))
+    receive(gate, make_upstream_mark(1) | CONDEMNED)
+    assert [told[1:3] for told in engine.told] == [
+        ("bath", Direction.UPSTREAM),
+        ("kitchen", Direction.UPSTREAM),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 3, 63])
+def test_a_mark_of_no_device_never_reaches_the_engine(number: int) -> None:
+    for mode, expected in ((Mode.ENFORCE, DROPPED), (Mode.MONITOR, number << 24)):
+        gate, engine = make_gate(mode)
+        assert receive(gate, UNJUDGED | number << 24).answer == expected
+        assert engine.told == []
+        assert gate.unknown_devices == 1
+
+
+def test_until_it_is_open_the_gate_answers_unjudged() -> None:
+    for mode, expected in ((Mode.ENFORCE, DROPPED), (Mode.MONITOR, UP & ~UNJUDGED)):
+        gate, engine = make_gate(mode)
+        gate.open = False
+        assert receive(gate).answer == expected
+        assert engine.told == []
+        assert gate.starting == 1
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("bug"), MemoryError(), KeyboardInterrupt()])
+def test_a_fault_is_answered_and_passed_on(fault: BaseException) -> None:
+    for mode, expected in ((Mode.ENFORCE, DROPPED), (Mode.MONITOR, UP & ~UNJUDGED)):
+        gate, _ = make_gate(mode, fault)
+        packet = FakePacket()
+        with pytest.raises(type(fault)):
+            gate.receive(packet)  # type: ignore[arg-type]  # a double
+        assert packet.answer == expected
+
+
+def test_time_is_strictly_increasing_even_when_the_clock_is_not() -> None:
+    gate, engine = make_gate(Mode.MONITOR, *[ACCEPT] * 50, clock=lambda: 5_000_000_000)
+    for _ in range(50):
+        receive(gate)
+    gate.receive_event(WakeEvent(5.0, "alexa"), device="kitchen")
+    times = [told[-1] for told in engine.told]
+    assert all(earlier < later for earlier, later in itertools.pairwise(times))
+
+
+def test_a_due_timer_comes_before_the_packet_and_the_event() -> None:
+    gate, engine = make_gate(Mode.MONITOR, ACCEPT)
+    engine.timer = 0.5
+    receive(gate)
+    engine.timer = 0.5
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    engine.timer = 0.5
+    gate.handle_timer()
+    gate.handle_timer()
+    assert [told[0] for told in engine.told] == ["timer", "packet", "timer", "event", "timer"]
+    assert engine.told[0][-1] == engine.told[1][-1]
+
+
+def test_a_full_queue_lets_the_others_have_their_turn() -> None:
+    now = 0
+    gate, _ = make_gate(Mode.MONITOR, ACCEPT, ACCEPT, clock=lambda: now)
+    assert receive(gate).answer is not UNANSWERED
+    now = BATCH_NS
+    packet = FakePacket()
+    with pytest.raises(Pause):
+        gate.receive(packet)  # type: ignore[arg-type]  # a double
+    assert packet.answer is not UNANSWERED
+
+
+def test_held_packets_wait_for_their_release() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD, HOLD, ACCEPT)
+    first, second, third = (receive(gate) for _ in range(3))
+    assert [packet.answer for packet in (first, second, third)] == [UNANSWERED] * 3
+    assert first.retained
+    engine.released = [(1, ACCEPT), (2, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert (first.answer, second.answer) == (UP & ~UNJUDGED, UP | CONDEMNED)
+    engine.released = [(3, DROP), (99, ACCEPT)]
+    engine.timer = 0.0
+    gate.handle_timer()
+    assert third.answer == DROPPED
+
+
+class Notes:
+    """A witness."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, int]] = []
+
+    def packet(self, packet: bytes, device: str, direction: Direction, ns: int) -> None:
+        self.notes.append(("packet", ns))
+
+    def event(self, event: Event, device: str, ns: int) -> None:
+        self.notes.append(("event", ns))
+
+    def mode(self, mode: Mode, ns: int) -> None:
+        self.notes.append((mode.value, ns))
+
+    def timer(self, ns: int) -> None:
+        self.notes.append(("timer", ns))
+
+
+def test_the_witness_hears_all_that_the_engine_is_told() -> None:
+    gate, engine = make_gate(Mode.MONITOR, ACCEPT)
+    gate.witness = notes = Notes()
+    engine.timer = 0.5
+    receive(gate)
+    gate.receive_event(MuteEvent(1.0, MuteState.MUTED), device="kitchen")
+    gate.set_mode(Mode.ENFORCE)
+    engine.timer = 0.5
+    gate.handle_timer()
+    assert [what for what, _ in notes.notes] == ["timer", "packet", "event", "enforce", "timer"]
+    assert [ns / 1e9 for what, ns in notes.notes if what != "enforce"] == [
+        told[-1] for told in engine.told if told[0] != "mode"
+    ]
+
+
+def test_the_scripted_engine_is_like_the_real_one() -> None:
+    settings = {"kitchen": DeviceSettings(), "bath": DeviceSettings()}
+    engine = Engine(load_policy(), devices=settings, mode=Mode.ENFORCE)
+    gate = Gate(engine, ["kitchen", "bath"], clock=lambda: 1_000_000_000, mode=Mode.ENFORCE)
+    gate.open = True
+    gate.start_batch()
+    assert receive(gate).answer == DROPPED  # four bytes are no packet
+    gate.receive_event(MuteEvent(1.0, MuteState.MUTED), device="kitchen")
+    gate.handle_timer()
+    gate.set_mode(Mode.MONITOR)
+    gate.set_acting(Acting.PASSING)
+    assert receive(gate).answer == UP & ~UNJUDGED
+    assert engine.facts.packet_id == 2

@@ -1,0 +1,175 @@
+"""The metrics: complete, named by the rules, documented, read from one snapshot."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from guard.errors import ConfigError
+from guard.status import VERSION, DeviceState, GateStatus, PacketCount, QueueStatus, SensorStatus
+from guard.telemetry.metrics import METRICS, GateCollector, MetricsServer
+
+DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
+
+
+def make_count(**changes: object) -> PacketCount:
+    fields: dict[str, object] = {
+        "direction": "upstream",
+        "packet_class": "app_data",
+        "justification": "not_justified",
+        "verdict": "refuse",
+        "scope": "flow",
+        "reason": "muted",
+        "after_virtual_reset": False,
+        "packets": 3,
+        "bytes": 300,
+    }
+    return PacketCount(**{**fields, **changes})  # type: ignore[arg-type]  # any field may be changed
+
+
+def make_status() -> GateStatus:
+    kitchen = DeviceState(
+        name="kitchen",
+        mute="muted",
+        mute_age_s=2.5,
+        mute_source="led",
+        closed="muted",
+        interaction_left_s=None,
+        interactions=4,
+        flows=2,
+        condemned_flows=1,
+        sensor=SensorStatus(age_s=0.5, accepted=7, rejected={"forged": 1, "flood": 0}),
+        packets=(
+            make_count(),
+            make_count(scope="packet", packets=2, bytes=200),
+            make_count(
+                direction="downstream",
+                packet_class=None,
+                justification=None,
+                verdict="accept",
+                scope=None,
+                reason="downstream",
+                packets=1,
+                bytes=40,
+            ),
+        ),
+    )
+    return GateStatus(
+        version=VERSION,
+        gate_version="0",
+        pid=1,
+        mode="enforce",
+        policy="strict",
+        period_scale=1.0,
+        uptime_s=10.0,
+        recording="off",
+        failures={"queue_full": 5, "sensor_lost": 0},
+        queue=QueueStatus(number=1789, waiting=0, lost={"queue_full": 5, "socket_full": 0}),
+        devices=(kitchen,),
+    )
+
+
+def scrape() -> str:
+    registry = CollectorRegistry()
+    registry.register(GateCollector(make_status))
+    return generate_latest(registry).decode()
+
+
+def read_samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(scrape())
+        for sample in family.samples
+    }
+
+
+def test_every_metric_is_exposed_with_exactly_its_labels() -> None:
+    seen = {name: {key for key, _ in labels} for name, labels in read_samples()}
+    assert seen == {row.name: set(row.labels) for row in METRICS}
+
+
+def test_every_metric_is_documented_with_type_and_labels_and_no_other_is() -> None:
+    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `wakeguard_")]
+    listed = {}
+    for line in lines:
+        name, kind, labels, _meaning = (cell.strip() for cell in line.strip("|").split("|"))
+        listed[name.strip("`")] = (kind, tuple(re.findall(r"`(\w+)`", labels)))
+    expected = {
+        row.name: ("counter" if row.name.endswith("_total") else "gauge", row.labels) for row in METRICS
+    }
+    assert listed == expected
+
+
+def test_every_failure_and_cause_of_the_gate_is_documented() -> None:
+    from guard.sensors import Rejection
+
+    text = DOCS.read_text()
+    for name in (*Rejection, "queue_full", "sensor_lost", "engine_error", "starting", "handler_error"):
+        assert f"`{name}`" in text
+
+
+def test_decisions_that_differ_in_scope_share_a_series() -> None:
+    labels = {
+        "device": "kitchen",
+        "direction": "upstream",
+        "class": "app_data",
+        "justification": "not_justified",
+        "verdict": "refuse",
+        "reason": "muted",
+    }
+    samples = read_samples()
+    assert samples["wakeguard_packets_total", frozenset(labels.items())] == 5
+    assert samples["wakeguard_bytes_total", frozenset(labels.items())] == 500
+
+
+def test_states_are_one_hot() -> None:
+    samples = read_samples()
+    mutes = {
+        dict(labels)["state"]: value
+        for (name, labels), value in samples.items()
+        if name == "wakeguard_mute_state"
+    }
+    assert mutes == {"muted": 1.0, "unmuted": 0.0, "unknown": 0.0}
+    assert samples["wakeguard_mode", frozenset({("mode", "enforce")})] == 1.0
+    assert samples["wakeguard_mode", frozenset({("mode", "monitor")})] == 0.0
+
+
+def test_no_created_series() -> None:
+    assert "_created" not in scrape()
+
+
+@pytest.mark.promtool
+def test_promtool_finds_no_fault() -> None:
+    result = subprocess.run(
+        ["promtool", "check", "metrics"], input=scrape(), capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_server_serves_on_the_given_address_and_goes_away() -> None:
+    port = find_free_port()
+    with MetricsServer(make_status, address="127.0.0.1", port=port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert b'wakeguard_packets_total{class="app_data"' in answer.read()
+        with pytest.raises(ConfigError, match=rf"metrics\.port {port} .*already in use"):
+            MetricsServer(make_status, address="127.0.0.1", port=port)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_an_address_that_is_not_ours_names_the_key() -> None:
+    with pytest.raises(ConfigError, match=r"metrics\.port"):
+        MetricsServer(make_status, address="192.0.2.1", port=find_free_port())
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
