@@ -7,7 +7,6 @@ the queue's losses where the kernel itself counts them: the library swallows the
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -50,7 +49,6 @@ EXTENSIONS: Final = (
 )
 _MAC: Final = Extension("match", "mac", 0, "CONFIG_NETFILTER_XT_MATCH_MAC")
 _PHYSDEV: Final = Extension("match", "physdev", 0, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV")
-_FAMILY_NUMBERS: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 class Sysctl(NamedTuple):
@@ -142,7 +140,7 @@ def check_rights(*, proc: Path = PROC) -> None:
 
 
 def _check_extension(extension: Extension) -> None:
-    for family, number in _FAMILY_NUMBERS.items():
+    for family, number in programs.FAMILY_NUMBERS.items():
         try:
             present = netlink.has_extension(number, extension.kind, extension.name, extension.revision)
         except PermissionError:

@@ -24,6 +24,17 @@ _NFQA_CFG_MASK: Final = 4
 _NFQA_CFG_FLAGS: Final = 5
 NFQA_CFG_F_FAIL_OPEN: Final = 1
 
+_NFNL_SUBSYS_NFTABLES: Final = 10
+_NFNL_MSG_BATCH_BEGIN: Final = 0x10
+_NFNL_MSG_BATCH_END: Final = 0x11
+_NFNL_BATCH_GENID: Final = 1
+_NFT_MSG_GETTABLE: Final = 1
+_NFT_MSG_DELTABLE: Final = 2
+_NFT_MSG_GETGEN: Final = 16
+_NFTA_TABLE_NAME: Final = 1
+_NFTA_TABLE_USE: Final = 3
+_NFTA_GEN_ID: Final = 1
+
 _NFNL_MSG_COMPAT_GET: Final = 0
 _NFTA_COMPAT_NAME: Final = 1
 _NFTA_COMPAT_REV: Final = 2
@@ -31,6 +42,7 @@ _NFTA_COMPAT_TYPE: Final = 3
 _KINDS: Final = {"match": 0, "target": 1}
 
 _HEADER: Final = struct.Struct("=LHHLL")  # nlmsghdr: length, type, flags, sequence, port
+_ERROR: Final = struct.Struct("=l")
 _GENERIC: Final = struct.Struct("=BB2s")  # nfgenmsg: family, version, resource id (big-endian)
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
@@ -63,19 +75,68 @@ def has_extension(family: int, kind: Literal["match", "target"], name: str, revi
         0,
         attributes,
     )
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as link:
-        link.settimeout(5)  # a module may have to be read from a slow card
-        link.send(message)
-        answer = link.recv(4096)
-    _, answered, _, _, _ = _HEADER.unpack_from(answer)
-    if answered != _NLMSG_ERROR:
-        return True
-    code = -struct.unpack_from("=l", answer, _HEADER.size)[0]
+    code, _ = _ask(message)
     if code in (errno.EPERM, errno.EACCES):
         raise PermissionError(code, os.strerror(code))
     if code in (errno.ENOENT, errno.EPROTONOSUPPORT):
         return False
     return True if code == 0 else None
+
+
+def get_generation() -> int | None:
+    """Return the number of nf_tables' present state, which every change raises; None without nf_tables."""
+    code, attributes = _ask(_nftables(_NFT_MSG_GETGEN, _NLM_F_REQUEST, socket.AF_UNSPEC, b""))
+    return None if code else _number(attributes, _NFTA_GEN_ID)
+
+
+def count_table_objects(family: int, table: str) -> int | None:
+    """Return how many chains, sets and other objects an nf_tables table holds; None when there is none."""
+    name = _attribute(_NFTA_TABLE_NAME, table.encode() + b"\0")
+    code, attributes = _ask(_nftables(_NFT_MSG_GETTABLE, _NLM_F_REQUEST, family, name))
+    return None if code else _number(attributes, _NFTA_TABLE_USE)
+
+
+def delete_table(family: int, table: str, *, generation: int) -> bool:
+    """Delete an nf_tables table if nothing at all has changed since ``generation``; tell whether it did."""
+    begin = _message(
+        _NFNL_MSG_BATCH_BEGIN,
+        _NLM_F_REQUEST,
+        socket.AF_UNSPEC,
+        _NFNL_SUBSYS_NFTABLES,
+        _attribute(_NFNL_BATCH_GENID, struct.pack(">L", generation)),
+    )
+    name = _attribute(_NFTA_TABLE_NAME, table.encode() + b"\0")
+    delete = _nftables(_NFT_MSG_DELTABLE, _NLM_F_REQUEST | _NLM_F_ACK, family, name)
+    end = _message(_NFNL_MSG_BATCH_END, _NLM_F_REQUEST, socket.AF_UNSPEC, _NFNL_SUBSYS_NFTABLES, b"")
+    code, _ = _ask(begin + delete + end)
+    return code == 0
+
+
+def _nftables(message: int, flags: int, family: int, attributes: bytes) -> bytes:
+    return _message(_NFNL_SUBSYS_NFTABLES << 8 | message, flags, family, 0, attributes)
+
+
+def _ask(message: bytes) -> tuple[int, bytes]:
+    """Return the kernel's first answer: an errno (0: done), and the attributes of what it told."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as link:
+        link.settimeout(5)  # a module may have to be read from a slow card
+        link.send(message)
+        answer = link.recv(65536)
+    length, answered, _, _, _ = _HEADER.unpack_from(answer)
+    if answered == _NLMSG_ERROR:
+        return -_ERROR.unpack_from(answer, _HEADER.size)[0], b""
+    return 0, answer[_HEADER.size + _GENERIC.size : length]
+
+
+def _number(attributes: bytes, wanted: int) -> int | None:
+    """Return the 32-bit attribute of this kind."""
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(attributes):
+        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        if kind == wanted:
+            return int.from_bytes(attributes[offset + _ATTRIBUTE.size : offset + length])
+        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
+    return None
 
 
 def _message(kind: int, flags: int, family: int, resource: int, attributes: bytes) -> bytes:

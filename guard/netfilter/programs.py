@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 from typing import Final, Literal
 
 from guard.errors import NetfilterError
 
 Family = Literal["ipv4", "ipv6"]
+FAMILY_NUMBERS: Final[dict[Family, int]] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 FAMILIES: Final[tuple[Family, ...]] = ("ipv4", "ipv6")
 
 LOCK_SECONDS: Final = 10  # another program's rules are loaded in far less

@@ -7,6 +7,7 @@ packet is the templates' own business (``docs/netfilter.md``).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Final
 
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
-from guard.netfilter import interface, programs, tables
+from guard.netfilter import interface, netlink, programs, tables
 from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
 from guard.netfilter.programs import FAMILIES, Family
 from guard.rules import rules_path
@@ -110,7 +111,8 @@ def remove() -> None:
     failures: list[NetfilterError] = []
     for family in FAMILIES:
         try:
-            _put(family, {})
+            if _put(family, {}):
+                _delete_hollow_tables(family)
         except NetfilterError as error:
             failures.append(error)
     if failures:
@@ -122,11 +124,40 @@ def is_installed() -> bool:
     return any(tables.parse_tables(programs.save(family)) for family in FAMILIES)
 
 
-def _put(family: Family, wanted: tables.Tables) -> None:
-    """Turn what is installed now into ``wanted``."""
+def _put(family: Family, wanted: tables.Tables) -> bool:
+    """Turn what is installed now into ``wanted``; tell whether there was anything to do."""
     swap = tables.format_swap(tables.parse_tables(programs.save(family)), wanted)
     if swap:
         programs.restore(family, swap)
+    return bool(swap)
+
+
+def _delete_hollow_tables(family: Family) -> None:
+    """Delete the tables that iptables-nft made for our rules and that hold nothing any more.
+
+    Their built-in chains go first, which the kernel refuses for one that holds a rule. A table is left
+    alone when it still holds anything then (a native chain or set, which iptables does not show), or when
+    anything changes before the deletion: the kernel compares the generation. Failing here harms nobody,
+    an empty table that accepts is no rule.
+    """
+    printed = programs.save(family)
+    if "(nf_tables)" not in printed:
+        return
+    for table, chains in tables.find_hollow_tables(printed).items():
+        if table not in tables.ORDER:
+            continue
+        for chain in chains:
+            # One that was never used is printed and does not exist.
+            with contextlib.suppress(NetfilterError):
+                programs.restore(family, f"*{table}\n-X {chain}\nCOMMIT\n")
+        with contextlib.suppress(OSError):
+            _delete_empty_table(family, table)
+
+
+def _delete_empty_table(family: Family, table: str) -> None:
+    number, generation = programs.FAMILY_NUMBERS[family], netlink.get_generation()
+    if generation is not None and netlink.count_table_objects(number, table) == 0:
+        netlink.delete_table(number, table, generation=generation)
 
 
 def _roll_back(
@@ -135,6 +166,7 @@ def _roll_back(
     for family in touched:
         try:
             _put(family, before[family])
+            _delete_hollow_tables(family)
         except NetfilterError as error:
             raise NetfilterError(
                 f"{cause}; then the former {family} rules could not be put back ({error}): "

@@ -15,7 +15,8 @@ from typing import Final
 CHAIN_PREFIX: Final = "WAKEGUARD-"
 
 # mangle first: it marks, queues and has the last word, so the moment between the two commits is closed.
-_ORDER: Final = ("mangle", "filter")
+ORDER: Final = ("mangle", "filter")
+"""The tables that hold rules of ours, in the order in which they are committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,16 @@ def parse_tables(text: str) -> dict[str, OwnTable]:
     return found
 
 
-def has_user_content(text: str, table: str) -> bool:
-    """Tell whether ``table`` holds a rule, a chain or a policy that is not ours."""
-    for line in _split_tables(text).get(table, ()):
-        if line.startswith(":"):
-            name, policy = line[1:].split()[:2]
-            if not name.startswith(CHAIN_PREFIX) and policy != "ACCEPT":
-                return True
-            continue
-        _, chain, rule = _split_rule(line)
-        if not chain.startswith(CHAIN_PREFIX) and not _leads_to_us(rule):
-            return True
-    return False
+def find_hollow_tables(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the tables that hold nothing but built-in chains that accept, and the names of these.
+
+    iptables-nft makes a table with its built-in chains when the first rule is added, and leaves it there.
+    """
+    return {
+        table: tuple(line[1:].split()[0] for line in lines)
+        for table, lines in _split_tables(text).items()
+        if all(line.startswith(":") and line.split()[1] == "ACCEPT" for line in lines)
+    }
 
 
 def format_swap(current: Tables, wanted: Tables) -> str:
@@ -91,8 +90,8 @@ def format_swap(current: Tables, wanted: Tables) -> str:
     Empty when there is nothing to do.
     """
     lines: list[str] = []
-    others = tuple(name for name in current if name not in _ORDER)
-    for table in (*_ORDER, *others):
+    others = tuple(name for name in current if name not in ORDER)
+    for table in (*ORDER, *others):
         before, after = current.get(table), wanted.get(table)
         if before is None and after is None:
             continue

@@ -73,6 +73,25 @@ def _rules(texts: tuple[str, str]) -> list[set[str]]:
     return [{line for line in text.splitlines() if line.startswith("-A")} for text in texts]
 
 
+def test_a_machine_without_rules_has_none_again_afterwards(routed: Household) -> None:
+    assert saved(routed) == ("", "")
+    with routed.gate.enter():
+        ruleset.apply(routed.make_spec(Mode.ENFORCE))
+        ruleset.remove()
+    assert saved(routed) == ("", "")
+    assert "WAKEGUARD" not in routed.gate.run("nft", "list", "ruleset")
+
+
+def test_a_table_with_a_native_set_of_the_users_is_left_alone(routed: Household) -> None:
+    with routed.gate.enter():
+        ruleset.apply(routed.make_spec(Mode.ENFORCE))
+        routed.gate.run("nft", "add set ip mangle mine { type ipv4_addr; }")
+        ruleset.remove()
+    listing = routed.gate.run("nft", "list", "ruleset")
+    assert "set mine" in listing
+    assert "table ip filter" not in listing
+
+
 def test_applying_twice_changes_nothing(routed: Household) -> None:
     with routed.gate.enter():
         ruleset.apply(routed.make_spec(Mode.ENFORCE))
@@ -111,12 +130,14 @@ def test_check_names_both_modes_differences(routed: Household) -> None:
     assert any("--queue-bypass" in line and "not ours" in line for line in differences)
 
 
+@pytest.mark.parametrize("users", [True, False], ids=["users", "bare"])
 @pytest.mark.parametrize("first", [None, Mode.ENFORCE, Mode.MONITOR])
 def test_a_failing_second_family_puts_the_first_back(
-    routed: Household, first: Mode | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    routed: Household, first: Mode | None, users: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The real ip6tables-restore, made to fail at its second table, when mangle is committed already."""
-    add_user_rules(routed)
+    if users:
+        add_user_rules(routed)
     with routed.gate.enter():
         if first is not None:
             ruleset.apply(routed.make_spec(first))
