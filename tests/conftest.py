@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ import pytest
 from guard.lab.requirements import find_missing
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# promtool may have been unpacked beside this Python: see tools/setup.sh.
+os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
 
 SKIP_REASONS = {
     "kernel": "the kernel household needs root, network namespaces and NFQUEUE; missing here",

@@ -20,7 +20,7 @@ demo_packages=(ca-certificates gcc iproute2 iptables libc6-dev libnetfilter-queu
   python3-dev python3-venv util-linux)
 test_packages=("${demo_packages[@]}" conntrack git iputils-ping shellcheck tshark)
 demo_estimate="about 80 MB of Debian packages and 5 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
-test_estimate="about 140 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
+test_estimate="about 160 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -92,6 +92,20 @@ install_packages() {
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}"
 }
 
+# promtool alone, out of Debian's package: installing that would start a Prometheus server.
+fetch_promtool() {
+  rm -rf build/promtool && mkdir -p build/promtool
+  (cd build/promtool && apt-get download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+  mv build/promtool/usr/bin/promtool .venv/bin/promtool && rm -rf build/promtool
+}
+
+install_promtool() {
+  [ "$profile" = test ] && [ -z "${WAKEGUARD_SKIP_APT:-}" ] || return 0
+  if [ -x .venv/bin/promtool ] || command -v promtool >/dev/null; then return 0; fi
+  apt-cache show prometheus >/dev/null 2>&1 || step "apt-get update" tools/as-root.sh apt-get update
+  step "promtool, out of Debian's package prometheus" fetch_promtool
+}
+
 recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 # The system's Python first: on a Raspberry Pi only that one sees Debian's python3-lgpio.
@@ -140,7 +154,6 @@ install_wakeguard() {
   step "pip install, Wakeguard and what it needs ($profile)" \
     .venv/bin/python -m pip install --no-input --disable-pip-version-check --editable ".[$extra]"
   .venv/bin/wakeguard --version >/dev/null || fail ".venv/bin/wakeguard does not start; see $log"
-  fingerprint >"$stamp"
 }
 
 if [ "$action" = plan ]; then
@@ -164,4 +177,6 @@ started=$SECONDS
 install_packages
 python=$(choose_python)
 install_wakeguard
+install_promtool
+fingerprint >"$stamp"
 say "  ready after $((SECONDS - started)) s"
