@@ -10,10 +10,11 @@ which frame and why. Time is an integer of nanoseconds since 1970.
 
 from __future__ import annotations
 
-import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -146,27 +147,24 @@ class Capture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file = path.open("rb")
-            self.packed_bytes = os.fstat(self._file.fileno()).st_size
-        except IsADirectoryError:
-            raise CaptureError(f"{path} is a directory: name a capture file") from None
-        except FileNotFoundError:
-            raise CaptureError(f"{path} does not exist") from None
-        except PermissionError:
-            raise CaptureError(f"{path} may not be read by this user: check its permissions") from None
-        except (OSError, ValueError) as error:
-            raise CaptureError(f"{path} cannot be opened: {_explain(error)}") from None
+        self._file: BinaryIO | None = None
+        with _explain_opening(path):
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+        self.packed_bytes = status.st_size
 
     @property
     def position(self) -> int:
         """How many of the file's ``packed_bytes`` were read."""
         try:
-            return self._file.tell()
-        except (OSError, ValueError):
+            return self._file.tell() if self._file else 0
+        except (OSError, ValueError):  # a pipe has no position, a closed file neither
             return 0
 
     def __iter__(self) -> Iterator[Frame]:
+        with _explain_opening(self.path):
+            self._file = self.path.open("rb")
         source = None
         try:
             with self._file:
@@ -227,6 +225,21 @@ def read_pcap(source: Source) -> Iterator[Frame]:
             raise DamageError("the next frame's header is cut short")
     finally:
         source.frames = number
+
+
+@contextmanager
+def _explain_opening(path: Path) -> Iterator[None]:
+    """Turn what opening a file raises into one line."""
+    try:
+        yield
+    except IsADirectoryError:
+        raise CaptureError(f"{path} is a directory: name a capture file") from None
+    except FileNotFoundError:
+        raise CaptureError(f"{path} does not exist") from None
+    except PermissionError:
+        raise CaptureError(f"{path} may not be read by this user: check its permissions") from None
+    except (OSError, ValueError) as error:
+        raise CaptureError(f"{path} cannot be opened: {_explain(error)}") from None
 
 
 def _explain(error: Exception) -> str:

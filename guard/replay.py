@@ -154,12 +154,12 @@ class Replay:
                 if decision.verdict is hold:
                     head = f'{{"frame":{number},"time":{time}'
                     lines.hold(facts.packet_id, head, facts.payload_bytes, name, records, now)
-                    continue
-                middle, tail = fragments.get(decision) or lines.make_fragments(decision)
-                waiting_lines.append(
-                    f'{{"frame":{number},"time":{time}{middle}{facts.payload_bytes}'
-                    f',"flow":"{name}","records":{records}{tail}'
-                )
+                else:
+                    middle, tail = fragments.get(decision) or lines.make_fragments(decision)
+                    waiting_lines.append(
+                        f'{{"frame":{number},"time":{time}{middle}{facts.payload_bytes}'
+                        f',"flow":"{name}","records":{records}{tail}'
+                    )
                 if len(waiting_lines) >= BATCH_LINES:
                     lines.flush()
                     watch()
