@@ -3,7 +3,8 @@
 ``with Household(bridged=False) as home`` builds it with names of its own and takes it down whatever
 happens. Sockets made inside ``home.echo.enter()`` stay in that namespace, so both ends of a connection
 can be driven from one test. Routed, the gate forwards between two subnets; bridged, it is a bridge
-with an address, and the cloud's subnet is the Echo's.
+with an address, and the cloud's subnet is the Echo's. With ``lan_bridge`` it routes, and the Echo is
+behind a port of a bridge, as behind an access point that hostapd put there.
 """
 
 from __future__ import annotations
@@ -57,10 +58,12 @@ class Namespace:
             finally:
                 _setns(home.fileno())
 
-    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+    def socket(
+        self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+    ) -> socket.socket:
         """Return a socket that lives in here, with a timeout against hanging tests."""
         with self.enter():
-            made = socket.socket(family, kind)
+            made = socket.socket(family, kind, protocol)
         made.settimeout(5)
         return made
 
@@ -68,13 +71,14 @@ class Namespace:
 class Household:
     """Echo, gate and cloud. ``lan`` is the interface that the rules are for."""
 
-    def __init__(self, *, bridged: bool = False) -> None:
+    def __init__(self, *, bridged: bool = False, lan_bridge: bool = False) -> None:
         prefix = f"wgt{os.getpid()}-{next(_counter)}"
         self.echo = Namespace(f"{prefix}-echo")
         self.gate = Namespace(f"{prefix}-gate")
         self.cloud = Namespace(f"{prefix}-cloud")
         self.bridged = bridged
-        self.lan = "br0" if bridged else "lan0"
+        self.bridge_ports = ("lan0", "wan0") if bridged else ("lan0",) if lan_bridge else ()
+        self.lan = "br0" if self.bridge_ports else "lan0"
         self.echo_address = {socket.AF_INET: "10.77.0.2", socket.AF_INET6: "fd77::2"}
         self.gate_address = {socket.AF_INET: "10.77.0.1", socket.AF_INET6: "fd77::1"}
         self.cloud_address = (
@@ -129,11 +133,10 @@ class Household:
                 namespace.name,
             )
         _ip("-n", self.echo.name, "link", "set", "eth0", "address", ECHO_MAC)
-        if self.bridged:
+        if self.bridge_ports:
             self._bridge()
-            self._address(self.gate, "br0", self.gate_address)
-        else:
-            self._address(self.gate, "lan0", self.gate_address)
+        self._address(self.gate, self.lan, self.gate_address)
+        if not self.bridged:
             self._address(self.gate, "wan0", {socket.AF_INET: "10.78.0.1", socket.AF_INET6: "fd78::1"})
         self._address(self.echo, "eth0", self.echo_address)
         self._address(self.cloud, "eth0", self.cloud_address)
@@ -150,7 +153,7 @@ class Household:
 
     def _bridge(self) -> None:
         _ip("-n", self.gate.name, "link", "add", "br0", "type", "bridge")
-        for port in ("lan0", "wan0"):
+        for port in self.bridge_ports:
             _ip("-n", self.gate.name, "link", "set", port, "master", "br0", "up")
         self.gate.run(
             "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"

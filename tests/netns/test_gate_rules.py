@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -318,13 +319,103 @@ def test_the_devices_bare_reset_reaches_the_server(
 
 
 @families
-def test_bridge_port_as_lan(family: socket.AddressFamily) -> None:
-    with Household(bridged=True) as home:
-        install(home, Mode.ENFORCE, lan="lan0")
+@pytest.mark.parametrize("bridged", [True, False], ids=["bridged", "routed"])
+@pytest.mark.parametrize("lan", ["br0", "lan0"])
+def test_a_bridge_and_its_port_as_lan(family: socket.AddressFamily, bridged: bool, lan: str) -> None:
+    with Household(bridged=bridged, lan_bridge=True) as home:
+        install(home, Mode.ENFORCE, lan=lan)
         with home.gate.enter():
-            assert ruleset.check(home.make_spec(Mode.ENFORCE, lan="lan0")) == ()
+            assert ruleset.check(home.make_spec(Mode.ENFORCE, lan=lan)) == ()
         assert not connects(home, family)
-        with Judge(home.gate) as judge, connected(home, family) as (echo, cloud):
+        with (
+            Judge(home.gate, script=condemn_text(b"secret")) as judge,
+            connected(home, family) as (echo, cloud),
+        ):
             echo.sendall(b"hello")
             assert cloud.recv(100) == b"hello"
+            echo.sendall(b"secret")
+            with pytest.raises(ConnectionResetError):
+                echo.recv(100)
         assert any(seen.upstream and seen.payload.endswith(b"hello") for seen in judge.seen)
+
+
+@families
+def test_resets_pass_where_replies_reflect_the_mark(
+    household: Household, family: socket.AddressFamily
+) -> None:
+    """The kernel's own reset then bears the condemned packet's mark; it goes out all the same."""
+    name = "net.ipv4.fwmark_reflect" if family is socket.AF_INET else "net.ipv6.fwmark_reflect"
+    household.gate.run("sysctl", "-qw", f"{name}=1")
+    install(household, Mode.ENFORCE)
+    with (
+        Judge(household.gate, script=condemn_text(b"secret")) as judge,
+        connected(household, family) as (echo, cloud),
+    ):
+        echo.sendall(b"secret")
+        with pytest.raises(ConnectionResetError):
+            echo.recv(100)
+        cloud.sendall(b"anyone there?")
+        with pytest.raises(ConnectionResetError):
+            cloud.recv(100)
+    tcp = [seen for seen in judge.seen if seen.payload[6 if family is socket.AF_INET6 else 9] == 6]
+    assert {seen.hook for seen in tcp} == {_FORWARD}, "the gate's own resets are not judged"
+
+
+@families
+def test_a_wrong_checksum_is_dropped_before_the_judge(
+    household: Household, family: socket.AddressFamily
+) -> None:
+    """The receiver would ignore it: were it judged, a second datagram could say something else."""
+    install(household, Mode.ENFORCE)
+    target = household.cloud_address[family]
+    with (
+        Judge(household.gate) as judge,
+        household.cloud.socket(family, socket.SOCK_DGRAM) as server,
+        household.echo.socket(family, socket.SOCK_DGRAM) as client,
+        household.echo.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw,
+    ):
+        server.bind((target, 5005))
+        client.bind((household.echo_address[family], 5005))
+        client.sendto(b"first", (target, 5005))
+        assert server.recv(100) == b"first"
+        if family is socket.AF_INET6:
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, -1)
+        raw.sendto(struct.pack(">HHHH", 5005, 5005, 8 + 7, 0xBAD1) + b"forgery", (target, 0))
+        wait_until(lambda: count_packets(household.gate, family, "WAKEGUARD-QUEUE", "INVALID") == 1)
+        client.sendto(b"last", (target, 5005))
+        assert server.recv(100) == b"last"
+    assert not any(b"forgery" in seen.payload for seen in judge.seen)
+
+
+@families
+def test_an_accepted_datagram_ends_the_condemnation_of_its_flow(
+    household: Household, family: socket.AddressFamily
+) -> None:
+    target = (household.cloud_address[family], 5005)
+    install(household, Mode.ENFORCE)
+
+    def script(seen: Seen) -> Verdict:
+        if not seen.upstream:
+            return queue.pass_downstream
+        return queue.condemn if b"secret" in seen.payload else queue.accept
+
+    with (
+        Judge(household.gate, script=script),
+        household.cloud.socket(family, socket.SOCK_DGRAM) as server,
+        household.echo.socket(family, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(target)
+        client.sendto(b"open", target)
+        _, peer = server.recvfrom(100)
+        client.sendto(b"secret", target)
+        wait_until(
+            lambda: count_packets(household.gate, family, "WAKEGUARD-CONDEMNED", "DROP", "filter") == 1
+        )
+        server.sendto(b"answer to nobody", peer)
+        wait_until(
+            lambda: count_packets(household.gate, family, "WAKEGUARD-CONDEMNED", "DROP", "filter") == 2
+        )
+        client.sendto(b"again", target)
+        assert server.recv(100) == b"again"
+        server.sendto(b"answer", peer)
+        assert client.recv(100) == b"answer"
