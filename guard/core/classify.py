@@ -110,7 +110,11 @@ class Conversation:
         self.reason = None
         self.heartbeat_reply = False
         if self.client.framing is not Framing.FRAMED:
-            return self._beat_or_app_data(length, now) if content_type == _APPLICATION_DATA else self._midstream()
+            return (
+                self._beat_or_app_data(length, now)
+                if content_type == _APPLICATION_DATA
+                else self._midstream()
+            )
         if not self.version:
             self._read_hellos()
         if content_type == _APPLICATION_DATA:

@@ -73,7 +73,7 @@ class Context:
                 self.interaction_bytes = policy.interaction_bytes
 
     def lose_sensor(self, now: float) -> None:
-        """The sensing process has been silent for too long."""
+        """Take it that the sensing process is gone: it has been silent for too long."""
         self.alive_until = math.inf
         if self.mute is not MuteState.UNKNOWN:
             self.mute = MuteState.UNKNOWN

@@ -160,7 +160,7 @@ class Engine:
                 count = counts[answer] = [0, 0]
             count[0] += 1
             count[1] += len(packet)
-        except Exception:  # the engine always answers: a fault in it is a verdict with a name
+        except Exception:  # noqa: BLE001  # the engine always answers: a fault in it is a verdict with a name
             return self._fail(device, direction)
         return answer
 
@@ -259,8 +259,7 @@ class Engine:
             if answer is not None or flow is None:
                 return self._conclude(state, flow, answer or _TCP_CONTROL, flags, now)
         if flow is None:
-            answer = _TCP_CONTROL if state.judge.acks.take(1, now) else self._over_rate(state, now)
-            return answer
+            return _TCP_CONTROL if state.judge.acks.take(1, now) else self._over_rate(state, now)
         self.facts.flow = flow
         flow.last_seen = now
         if not size:
@@ -330,9 +329,7 @@ class Engine:
         """Judge bytes that were all seen before: they get what they would get now."""
         up = flow.up
         keep_alive = (
-            size == _KEEP_ALIVE_BYTES
-            and distance(up.next_seq, seq) == size
-            and up.unacked_seq == up.next_seq
+            size == _KEEP_ALIVE_BYTES and distance(up.next_seq, seq) == size and up.unacked_seq == up.next_seq
         )
         same, kinds, forgotten = (True, 0, size) if keep_alive else up.compare(seq, packet, offset, size)
         if not same:
@@ -347,7 +344,7 @@ class Engine:
     def _open_flow(
         self, state: _Device, key: bytes, flow: Flow | None, size: int, seq: int, flags: int, now: float
     ) -> tuple[Flow | None, Decision | None]:
-        """Begin a flow where this packet does; the decision is None when its payload is still to be judged."""
+        """Begin a flow where this packet does; no decision when its payload is still to be judged."""
         flows = state.flows
         if not flags & SYN:
             flow = flows.open(key, seq, isn=None)
@@ -387,7 +384,9 @@ class Engine:
         flow: Flow | None = state.flows.get(key)
         if flags & SYN:
             seq = (seq + 1) & MASK
-            if flow is None and flags & ACK:  # the device's SYN was not seen: its number is known all the same
+            if (
+                flow is None and flags & ACK
+            ):  # the device's SYN was not seen: its number is known all the same
                 flow = state.flows.open(reverse_key(key), ack, isn=(ack - 1) & MASK)
                 self._begin_sweeps(now)
         if flow is None:
@@ -405,8 +404,10 @@ class Engine:
 
     # -- what follows ------------------------------------------------------------------------------
 
-    def _conclude(self, state: _Device, flow: Flow | None, answer: Decision, flags: int, now: float) -> Decision:
-        """Apply what the flow's past and this refusal's scope mean; in monitor mode, say what would have been."""
+    def _conclude(
+        self, state: _Device, flow: Flow | None, answer: Decision, flags: int, now: float
+    ) -> Decision:
+        """Apply what the flow's past and this refusal's scope mean; in monitor, say what would have been."""
         if flow is None:
             return answer
         if flow.condemned and self._enforce:

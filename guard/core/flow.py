@@ -67,7 +67,7 @@ class Flow:
         self.last_seen = 0.0
 
     def mark_inbound(self) -> None:
-        """The peer opened it: nothing in it is read as a client's handshake or heartbeat."""
+        """Take it that the peer opened it: nothing is read as a client's handshake or heartbeat."""
         self.inbound = True
         self.client.framing = Framing.OPAQUE
 
@@ -117,7 +117,9 @@ class Flow:
         self.down = Stream(seq, self._ledger)
         return self.down
 
-    def receive_downstream(self, packet: bytes, start: int, length: int, seq: int, now: float, limit: int) -> None:
+    def receive_downstream(
+        self, packet: bytes, start: int, length: int, seq: int, now: float, limit: int
+    ) -> None:
         """Frame ``length`` bytes (at least one) of the peer; beyond a gap at most ``limit`` are kept."""
         down = self.down
         if down is None:
@@ -198,7 +200,11 @@ class FlowTable:
 
     def expire(self, now: float) -> None:
         """Forget the flows that have been idle for too long, and what idle flows keep in memory."""
-        tcp_idle, closed_idle, sweep = self._policy.tcp_idle_s, self._policy.closed_idle_s, self._policy.sweep_s
+        tcp_idle, closed_idle, sweep = (
+            self._policy.tcp_idle_s,
+            self._policy.closed_idle_s,
+            self._policy.sweep_s,
+        )
         for flow in list(self):
             idle = now - flow.last_seen
             if idle >= (closed_idle if flow.closed else tcp_idle):

@@ -48,7 +48,16 @@ def is_local(address: bytes) -> bool:
 class Judge:
     """The verdicts of one device: its context, its budgets."""
 
-    __slots__ = ("_actions", "_endpoints", "_refusals", "acks", "buckets", "connections", "context", "retransmits")
+    __slots__ = (
+        "_actions",
+        "_endpoints",
+        "_refusals",
+        "acks",
+        "buckets",
+        "connections",
+        "context",
+        "retransmits",
+    )
 
     def __init__(self, policy: Policy, context: Context) -> None:
         self.context = context
@@ -102,8 +111,10 @@ class Judge:
                     return ALLOWED_ENDPOINT
         return self.judge_app_data(size, now, Reason.OPAQUE_PAYLOAD, NOT_RELEVANT)
 
-    def judge_other(self, protocol: int, key: bytes, packet: bytes, offset: int, size: int, now: float) -> Decision:
-        """Judge what is not TCP: the home's services within their budgets, anything else as application data."""
+    def judge_other(
+        self, protocol: int, key: bytes, packet: bytes, offset: int, size: int, now: float
+    ) -> Decision:
+        """Judge what is not TCP: services within their budgets, anything else as application data."""
         service = None
         if protocol == UDP:
             source, destination = get_ports(key) or (0, 0)
@@ -118,7 +129,11 @@ class Judge:
         else:
             reason = Reason.OPAQUE_PROTOCOL
             if protocol == ICMPV6:
-                if size and packet[offset] in _NEIGHBOUR_DISCOVERY_TYPES and packet[7] == _NEIGHBOUR_HOP_LIMIT:
+                if (
+                    size
+                    and packet[offset] in _NEIGHBOUR_DISCOVERY_TYPES
+                    and packet[7] == _NEIGHBOUR_HOP_LIMIT
+                ):
                     return NEIGHBOUR_DISCOVERY
                 service = "icmp"
             elif protocol == ICMP:

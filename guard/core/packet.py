@@ -42,7 +42,9 @@ _IPV4_TCP_SIZE, _IPV4_SIZE, _IPV6_SIZE, _TCP_SIZE, _UDP_SIZE = 40, 20, 40, 20, 8
 _ABSURD_FLAGS = frozenset(
     flags
     for flags in range(64)
-    if (flags & SYN and flags & (FIN | RST)) or (flags & (FIN | RST) == FIN | RST) or not flags & (SYN | RST | ACK)
+    if (flags & SYN and flags & (FIN | RST))
+    or (flags & (FIN | RST) == FIN | RST)
+    or not flags & (SYN | RST | ACK)
 )
 
 
@@ -154,7 +156,7 @@ def reverse_key(key: bytes) -> bytes:
 
 
 def format_key(protocol: int, key: bytes) -> str:
-    """Return ``tcp 10.0.0.2:46619 > 52.4.1.9:443``: source first, brackets for IPv6, no ports where none are."""
+    """Return ``tcp 10.0.0.2:46619 > 52.4.1.9:443``: source first, brackets for IPv6."""
     name = PROTOCOL_NAMES.get(protocol, f"ip-proto-{protocol}")
     if not key:
         return name

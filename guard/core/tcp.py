@@ -37,13 +37,24 @@ class Ledger:
 class Stream:
     """One direction of a connection. ``next_seq`` is the first byte that has not been seen."""
 
-    __slots__ = ("_ledger", "chunks", "floor_seq", "gap_bytes", "next_seq", "pending", "unacked_bytes", "unacked_seq")
+    __slots__ = (
+        "_ledger",
+        "chunks",
+        "floor_seq",
+        "gap_bytes",
+        "next_seq",
+        "pending",
+        "unacked_bytes",
+        "unacked_seq",
+    )
 
     def __init__(self, next_seq: int, ledger: Ledger) -> None:
         self._ledger = ledger
         self.next_seq = next_seq
         self.unacked_seq = next_seq
-        self.floor_seq = next_seq  # nothing is known of the bytes before it, not even that they were acknowledged
+        self.floor_seq = (
+            next_seq  # nothing is known of the bytes before it, not even that they were acknowledged
+        )
         self.chunks: deque[Chunk] = deque()  # seen, in order; the acknowledged ones are dropped
         self.unacked_bytes = 0  # kept in ``chunks``
         self.pending: list[Chunk] = []  # beyond a gap, sorted by seq, kinds 0
@@ -78,7 +89,7 @@ class Stream:
         self._ledger.kept_bytes += length
 
     def take_pending(self) -> Chunk | None:
-        """Return bytes put aside that now continue the stream, trimmed to what is new; None when there are none."""
+        """Return bytes put aside that now continue the stream, trimmed to what is new, or None."""
         while self.pending:
             seq, packet, start, length, _ = self.pending[0]
             seen = distance(self.next_seq, seq)
@@ -146,7 +157,7 @@ class Stream:
     def compare(self, seq: int, packet: bytes, start: int, length: int) -> tuple[bool, int, int]:
         """Compare bytes at ``seq``, all of them before ``next_seq``, with what was seen there.
 
-        Return (no byte differs, union of the kinds of those bytes, number of bytes that are not kept any more).
+        Return (no byte differs, union of their kinds, number of bytes that are not kept any more).
         """
         same = True
         kinds = 0

@@ -29,7 +29,7 @@ MAX_HELLO_BYTES = 1 << 14  # collected for parsing at most; the caps of ``classi
 
 
 class ContentType(IntEnum):
-    """RFC 8446, 5.1. (The paper swaps two of them; the RFC is right.)"""
+    """Name the record types (RFC 8446, 5.1; the paper swaps two of them, the RFC is right)."""
 
     CHANGE_CIPHER_SPEC = 20
     ALERT = 21
@@ -70,7 +70,18 @@ class RecordStream:
     there, for the hello parsers.
     """
 
-    __slots__ = ("content_type", "framing", "header", "kind", "on_record", "records", "remaining", "resolved", "sink", "unlisted")
+    __slots__ = (
+        "content_type",
+        "framing",
+        "header",
+        "kind",
+        "on_record",
+        "records",
+        "remaining",
+        "resolved",
+        "sink",
+        "unlisted",
+    )
 
     def __init__(self, on_record: Callable[[int, int, float], int], framing: Framing) -> None:
         self.on_record = on_record
@@ -95,7 +106,7 @@ class RecordStream:
         self.unlisted = None
 
     def receive(self, data: bytes, start: int, end: int, now: float) -> int:
-        """Take the next bytes ``data[start:end]`` of the stream (at least one), return the union of their KINDs.
+        """Take ``data[start:end]``, the next bytes (at least one); return the union of their KINDs.
 
         The bytes of a header that is not complete yet are KIND_SPLIT when they may begin application
         data; the call that completes it leaves the record's KIND in ``resolved``.
@@ -224,9 +235,7 @@ class Extension(IntEnum):
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 TLS_1_3 = 0x0304
 # RFC 8446, 4.1.3: the Random of a ServerHello that is a HelloRetryRequest
-HELLO_RETRY_REQUEST_RANDOM = bytes.fromhex(
-    "cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"
-)
+HELLO_RETRY_REQUEST_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
 
 @dataclass(frozen=True, slots=True)

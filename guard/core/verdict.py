@@ -147,9 +147,7 @@ def decision(
     after_virtual_reset: bool = False,
 ) -> Decision:
     """Return the one Decision with these fields."""
-    made = Decision(
-        packet_class, justification, verdict, scope, reason, after_virtual_reset, len(_decisions)
-    )
+    made = Decision(packet_class, justification, verdict, scope, reason, after_virtual_reset, len(_decisions))
     _decisions.append(made)
     return made
 

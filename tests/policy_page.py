@@ -1,0 +1,117 @@
+"""Write ``docs/policy.md`` from the code's own tables: ``python -m tests.policy_page``.
+
+A test fails when the page is not what this writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from guard import wording
+from guard.core.policy import BUDGET_UNITS, EXCEPTIONS, REFUSALS, STRICT, Policy
+from guard.core.verdict import Reason, Scope
+from guard.rules import load_policy
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs" / "policy.md"
+_HOUR = 3600.0
+
+_HEAD = """# Policy
+
+Generated from the code by `python -m tests.policy_page`; a test fails when it differs.
+
+Two words of the paper mislead at first sight. **`syn` is a heartbeat, not a TCP SYN** (that is a
+`handshake`), and **`justified` is refused** under the strict policy: it says that the microphone was live,
+not that anybody spoke to it.
+"""
+
+_PRECEDENCE = """A packet is judged by the most sensitive byte it carries: `app_data` before `handshake` before
+`syn`.
+"""
+
+_STRICT = """## Strict
+
+Only application data that a wake word explains may pass. In `monitor` the same is judged, nothing is refused.
+"""
+
+_BUDGETS = """## Budgets
+
+Whatever passes without a wake word has a budget. `per hour` flows in steadily, `burst` can be saved up;
+beyond it the packet is judged as application data. The limits stand in `rules/policy.toml` with their reasons.
+"""
+
+_EXCEPTIONS = """## Failures
+
+Every failure has a name, a verdict in `[exceptions]` of `rules/policy.toml`, and a counter. `drop-packet` and
+`drop-flow` refuse, `accept` lets pass, never while the microphone is muted. *Always*: also inside an
+interaction.
+"""
+
+_REASONS = """## Reasons
+
+Each packet the Echo sends gets one. *Always*: refused inside an interaction too, since no receiver's reading
+of such bytes is certain.
+"""
+
+
+def write_page(policy: Policy) -> str:
+    """Return the page for ``policy``."""
+    parts = [
+        _HEAD,
+        "## Packet classes\n",
+        _table(("class", "what"), ((f"`{name}`", text) for name, text in wording.CLASSES.items())),
+        _PRECEDENCE,
+        _STRICT,
+        _table(
+            ("justification", "meaning", "verdict"),
+            ((f"`{name}`", text, f"`{STRICT[name]}`") for name, text in wording.JUSTIFICATIONS.items()),
+        ),
+        _table(("verdict", "meaning"), ((f"`{name}`", text) for name, text in wording.VERDICTS.items())),
+        _table(("scope", "what is refused"), ((f"`{name}`", text) for name, text in wording.SCOPES.items())),
+        _BUDGETS,
+        _table(("budget", "unit", "per hour", "burst", "at most in an hour"), _budget_rows(policy)),
+        _EXCEPTIONS,
+        _table(
+            ("failure", "what", "default", "always"),
+            (
+                (f"`{name}`", wording.REASONS[name], f"`{policy.exceptions[name]}`", _yes(always))
+                for name, always in EXCEPTIONS.items()
+            ),
+        ),
+        _REASONS,
+        _table(("reason", "what", "verdict", "scope", "always"), map(_reason_row, Reason)),
+    ]
+    return "\n".join(parts)
+
+
+def _budget_rows(policy: Policy) -> Iterable[Sequence[str]]:
+    for name, budget in policy.budgets.items():
+        bound = f"{budget.get_bound(_HOUR):,.0f}"
+        yield f"`{name}`", BUDGET_UNITS[name], f"{budget.per_hour:,.0f}", f"{budget.burst:,.0f}", bound
+
+
+_ACCEPTING = list(Reason)[: list(Reason).index(Reason.MUTED)]
+
+
+def _reason_row(reason: Reason) -> Sequence[str]:
+    if reason in _ACCEPTING:
+        return f"`{reason}`", wording.REASONS[reason], "`accept`", "", ""
+    if reason in EXCEPTIONS:
+        return f"`{reason}`", wording.REASONS[reason], "see Failures", "", _yes(EXCEPTIONS[reason])
+    refusal = REFUSALS.get(reason)
+    scope = refusal.scope if refusal else Scope.FLOW
+    always = refusal.always if refusal else reason in (Reason.INTERACTION_CAP, Reason.CONDEMNED)
+    return f"`{reason}`", wording.REASONS[reason], "`refuse`", f"`{scope}`", _yes(always)
+
+
+def _yes(always: bool) -> str:
+    return "yes" if always else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write_page(load_policy()), encoding="utf-8")
