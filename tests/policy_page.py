@@ -21,12 +21,12 @@ _HEAD = """# Policy
 Generated from the code by `python -m tests.policy_page`; a test fails when it differs.
 
 Two words of the paper mislead at first sight. **`syn` is a heartbeat, not a TCP SYN** (that is a
-`handshake`), and **`justified` is refused** under the strict policy: it says that the microphone was live,
-not that anybody spoke to it.
+`handshake`), and **`justified` is refused** under the strict policy: the microphone was live, but that does
+not say that anybody spoke to it.
 """
 
-_PRECEDENCE = """A packet is judged by the most sensitive byte it carries: `app_data` before `handshake` before
-`syn`.
+_PRECEDENCE = """A packet is judged by the most sensitive byte it carries: `app_data` before `handshake`
+before `syn`.
 """
 
 _STRICT = """## Strict
@@ -36,8 +36,8 @@ Only application data that a wake word explains may pass. In `monitor` the same 
 
 _BUDGETS = """## Budgets
 
-Whatever passes without a wake word has a budget. `per hour` flows in steadily, `burst` can be saved up;
-beyond it the packet is judged as application data. The limits stand in `rules/policy.toml` with their reasons.
+Whatever passes without a wake word has one. `per hour` flows in steadily, `burst` can be saved up;
+beyond it the packet is judged as application data. `rules/policy.toml` has the limits with their reasons.
 """
 
 _EXCEPTIONS = """## Failures
