@@ -18,7 +18,7 @@ action=${2:-install}
 # The gate: netfilterqueue has no wheels, so it is built here. The lab: iptables, ip.
 demo_packages=(ca-certificates gcc iproute2 iptables libc6-dev libnetfilter-queue-dev openssl procps python3
   python3-dev python3-venv util-linux)
-test_packages=("${demo_packages[@]}" conntrack git iputils-ping shellcheck tshark)
+test_packages=("${demo_packages[@]}" conntrack git iputils-ping nftables shellcheck tshark)
 demo_estimate="about 80 MB of Debian packages and 5 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
 test_estimate="about 160 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 
@@ -92,11 +92,17 @@ install_packages() {
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}"
 }
 
-# promtool alone, out of Debian's package: installing that would start a Prometheus server.
+# promtool alone, out of Debian's package: to install Debian 12's would start a Prometheus server.
 fetch_promtool() {
+  local package=prometheus
+  if apt-cache show promtool >/dev/null 2>&1; then package=promtool; fi # since Debian 13 it has its own
   rm -rf build/promtool && mkdir -p build/promtool
-  (cd build/promtool && apt-get download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
-  mv build/promtool/usr/bin/promtool .venv/bin/promtool && rm -rf build/promtool
+  cd build/promtool
+  apt-get download "$package"
+  dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x ./usr/bin/promtool
+  cd ../..
+  mv build/promtool/usr/bin/promtool .venv/bin/promtool
+  rm -rf build/promtool
 }
 
 install_promtool() {
