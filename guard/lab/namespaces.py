@@ -54,9 +54,10 @@ DEVICES: Final = (EAGER, LAZY)
 _CABLES: Final = (
     "link add echo0 netns {eager} address 02:00:00:00:ec:01 type veth peer name port1 netns {air}",
     "link add echo0 netns {lazy} address 02:00:00:00:ec:02 type veth peer name port2 netns {air}",
-    f"link add {LAN} netns {{gate}} type veth peer name port3 netns {{air}}",
+    f"link add {LAN} netns {{gate}} address 02:00:00:00:00:01 type veth peer name port3 netns {{air}}",
     "link add wan netns {gate} type veth peer name up0 netns {cloud}",
 )
+_ONE_BY_ONE: Final = "gso_max_segs 1"  # a segment is a frame, as on a wire, and not one of 64 kB
 _SET_UP: Final = {
     "air": (
         "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
@@ -74,22 +75,24 @@ _SET_UP: Final = {
     "cloud": (
         *(f"address add {address}/24 dev up0" for address in HOSTS_V4.values()),
         *(f"address add {address}/64 dev up0 nodad" for address in HOSTS_V6.values()),
-        "link set up0 up",
+        f"link set up0 {_ONE_BY_ONE} up",
         "route add default via 198.51.100.1",
         "-6 route add default via 2001:db8:2::1",
     ),
     "eager": (
         "address add 192.0.2.11/24 dev echo0",
-        "link set echo0 up",
+        f"link set echo0 {_ONE_BY_ONE} up",
         "route add default via 192.0.2.1",
     ),
     "lazy": (
         "address add 2001:db8:1::12/64 dev echo0 nodad",
-        "link set echo0 up",
+        f"link set echo0 {_ONE_BY_ONE} up",
         "-6 route add default via 2001:db8:1::1",
     ),
 }
-_SYSCTLS: Final = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+# An address that must first prove unique (RFC 4862) would cost the first connections a second or two.
+_SYSCTLS: Final = ("net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
+_GATE_SYSCTLS: Final = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 
 
 class Namespaces:
@@ -116,6 +119,8 @@ class Namespaces:
         for role in ROLES:
             self._made.append(self.name(role))
             _ip("netns", "add", self.name(role))
+            sysctls = _SYSCTLS + (_GATE_SYSCTLS if role == "gate" else ())
+            _run("ip", "netns", "exec", self.name(role), "sysctl", "-q", "-w", *sysctls)
             self._ip(role, "link set lo up")
         names = {role: self.name(role) for role in ROLES}
         for cable in _CABLES:
@@ -123,8 +128,6 @@ class Namespaces:
         for role, lines in _SET_UP.items():
             for line in lines:
                 self._ip(role, line)
-        for sysctl in _SYSCTLS:
-            _run("ip", "netns", "exec", self.name("gate"), "sysctl", "-q", "-w", sysctl)
 
     def destroy(self) -> None:
         """Remove every namespace, what still runs in it, and the directory. Twice does no harm."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +70,21 @@ def walk(screen: Screen, names: Sequence[str], *, record: Path | None, without_k
     return not faults
 
 
+def capture(screen: Screen, names: Sequence[str], directory: Path) -> None:
+    """Walk the situations once in monitor, in real periods, and keep capture and events."""
+    from guard.lab.capture import EVENTS_NAME, PACKETS_NAME, PAUSE_S, CapturedHousehold
+
+    if (missing := requirements.find_missing()) is not None:
+        raise LabError(f"a capture needs the kernel, and this machine cannot give the lab {missing}")
+    phases = make_phases([SITUATIONS[name] for name in names], [Mode.MONITOR])
+    household = CapturedHousehold(directory)
+    seconds = get_seconds(phases, pause=PAUSE_S)
+    screen.console.print(f"A household with real periods is recorded; it takes about {seconds:.0f} s.")
+    run_in_kernel(screen, household, phases, pause=PAUSE_S, finish=household.save)
+    for name in (PACKETS_NAME, EVENTS_NAME):
+        screen.console.print(f"{directory / name}: {(directory / name).stat().st_size:,} bytes")
+
+
 def introduce(screen: Screen, phases: Sequence[Phase], *, missing: str | None, chosen: bool) -> None:
     """Say what is about to happen, what is scaled, and what is missing."""
     tell = screen.console.print
@@ -98,9 +113,17 @@ def get_seconds(phases: Sequence[Phase], *, pause: float = 0.0) -> float:
 
 
 def run_in_kernel(
-    screen: Screen, household: Household, phases: Sequence[Phase], *, pause: float = 0.0
+    screen: Screen,
+    household: Household,
+    phases: Sequence[Phase],
+    *,
+    pause: float = 0.0,
+    finish: Callable[[], Awaitable[None]] | None = None,
 ) -> list[Result]:
-    """Walk in real time with a bar on the screen; the household is gone afterwards, whatever happens."""
+    """Walk in real time with a bar on the screen; the household is gone afterwards, whatever happens.
+
+    ``finish`` is awaited after a walk that came to its end, while the household still stands.
+    """
 
     async def main(progress: Progress) -> list[Result]:
         start = time.monotonic()
@@ -111,7 +134,10 @@ def run_in_kernel(
         clock = asyncio.ensure_future(_move(progress, start))
         try:
             await household.start()
-            return await Runner(household, phases, tell=tell, pause=pause).run()
+            results = await Runner(household, phases, tell=tell, pause=pause).run()
+            if finish is not None:
+                await finish()
+            return results
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: nothing may stop the cleaning
             clock.cancel()

@@ -1,0 +1,82 @@
+"""The four situations are the paper's, and what they call explained is explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from guard.core.verdict import Mode
+from guard.lab.frames import MAX_PHASES
+from guard.lab.runner import make_phases
+from guard.lab.scenario import EVENTS, SITUATIONS, Act, Situation, Step, get_items
+
+
+def test_the_situations_are_those_of_the_paper_in_its_order() -> None:
+    assert list(SITUATIONS) == ["microphone_mute", "no_wake_word", "normal_conversation", "music_stream"]
+
+
+def test_a_walk_in_both_modes_fits_the_frames_and_two_minutes() -> None:
+    phases = make_phases(list(SITUATIONS.values()), list(Mode))
+    assert len(phases) <= MAX_PHASES
+    assert [phase.mode for phase in phases] == [Mode.MONITOR] * 4 + [Mode.ENFORCE] * 4
+    assert sum(phase.situation.length for phase in phases) < 100
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+def test_a_script_is_in_order_begins_with_the_mute_state_and_ends_in_time(situation: Situation) -> None:
+    times = [step.t for step in situation.steps]
+    assert times == sorted(times)
+    assert situation.steps[0].t == 0.0
+    assert situation.steps[0].act in {Act.MUTE, Act.UNMUTE}
+    assert max(step.t + step.seconds for step in situation.steps) + 1.0 <= situation.length
+    assert len(set(situation.steps)) == len(situation.steps)  # the runner finds an item by its step
+
+
+def test_nothing_is_explained_while_muted_or_without_a_wake_word() -> None:
+    for name in ("microphone_mute", "no_wake_word"):
+        items = list(get_items(SITUATIONS[name]))
+        assert {item.step.act for item in items} == {Act.TELEMETRY, Act.STATE, Act.VOICE}
+        assert not any(item.explained for item in items)
+
+
+def test_of_the_conversation_only_what_follows_the_wake_word_is_explained() -> None:
+    items = list(get_items(SITUATIONS["normal_conversation"]))
+    assert [(item.step.act, item.explained) for item in items] == [
+        (Act.TELEMETRY, False),
+        (Act.STATE, False),
+        (Act.VOICE, True),
+        (Act.VOICE, True),
+        (Act.VOICE, True),
+    ]
+
+
+def test_muting_ends_the_excuse_and_unmuting_does_not_bring_it_back() -> None:
+    acts = (
+        Act.WAKE,
+        Act.VOICE,
+        Act.MUTE,
+        Act.VOICE,
+        Act.WAKE,
+        Act.VOICE,
+        Act.UNMUTE,
+        Act.VOICE,
+        Act.WAKE,
+        Act.VOICE,
+    )
+    steps = tuple(Step(float(t), act) for t, act in enumerate(acts))
+    items = get_items(Situation("made up", "", 20.0, steps))
+    assert [item.explained for item in items] == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+def test_our_own_microphone_hears_the_word_before_the_first_audio_packet(situation: Situation) -> None:
+    explained = {item.step for item in get_items(situation) if item.explained and item.step.act is Act.VOICE}
+    for before, step in zip(situation.steps, situation.steps[1:], strict=False):
+        if step in explained:
+            assert before.act is Act.WAKE
+            assert 0.2 <= step.t - before.t <= 0.5
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+def test_items_are_numbered_from_one(situation: Situation) -> None:
+    errands = [step for step in situation.steps if step.act not in EVENTS]
+    assert [(item.number, item.step) for item in get_items(situation)] == list(enumerate(errands, start=1))
