@@ -419,3 +419,65 @@ def test_an_accepted_datagram_ends_the_condemnation_of_its_flow(
         assert server.recv(100) == b"again"
         server.sendto(b"answer", peer)
         assert client.recv(100) == b"answer"
+
+
+@families
+def test_an_inbound_connection_lives_again_after_it_was_condemned(
+    household: Household, family: socket.AddressFamily
+) -> None:
+    """Its SYN comes from the other side, on a tuple that conntrack still holds as condemned."""
+    install(household, Mode.ENFORCE)
+
+    def script(seen: Seen) -> Verdict:
+        if not seen.upstream:
+            return queue.pass_downstream
+        return queue.condemn if b"secret" in seen.payload else queue.accept
+
+    def dial() -> tuple[socket.socket, socket.socket]:
+        client = household.cloud.socket(family, socket.SOCK_STREAM)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((household.cloud_address[family], 50_002))
+        client.connect((household.echo_address[family], PORT))
+        end, _ = server.accept()
+        end.settimeout(5)
+        return client, end
+
+    with (
+        Judge(household.gate, script=script),
+        household.echo.socket(family, socket.SOCK_STREAM) as server,
+    ):
+        server.bind((household.echo_address[family], PORT))
+        server.listen()
+        cloud, echo = dial()
+        with cloud, echo:
+            echo.sendall(b"secret")
+            with pytest.raises(ConnectionResetError):
+                echo.recv(100)
+            cloud.sendall(b"anyone there?")
+            with pytest.raises(ConnectionResetError):
+                cloud.recv(100)
+        cloud, echo = dial()
+        with cloud, echo:
+            echo.sendall(b"again")
+            assert cloud.recv(100) == b"again"
+
+
+@families
+def test_a_users_accept_before_ours_opens_no_way_to_the_gate_itself(
+    household: Household, family: socket.AddressFamily
+) -> None:
+    gate = household.gate_address[family]
+    with (
+        household.gate.socket(family, socket.SOCK_DGRAM) as server,
+        household.echo.socket(family, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((gate, 53))
+        client.sendto(b"before", (gate, 53))
+        assert server.recv(100) == b"before"
+        install(household, Mode.ENFORCE)
+        tables(family, household.gate, "-t", "mangle", "-I", "INPUT", "-p", "udp", "-j", "ACCEPT")
+        client.sendto(b"after", (gate, 53))
+        wait_until(lambda: count_packets(household.gate, family, "WAKEGUARD-INPUT", "DROP", "filter") == 1)
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.recv(100)
