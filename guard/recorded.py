@@ -55,6 +55,9 @@ class Recorder:
         self.events_path = directory / EVENTS_NAME
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordingError(f"cannot record to {directory}: {error.strerror}") from None
+        try:
             self._packets = _create(self.packets_path)
             self._events = _create(self.events_path)
             self._packets.write(_format_head(devices))

@@ -170,8 +170,7 @@ def format_page(households: dict[str, Household]) -> str:
         "retransmitted segment in it, in either direction: there both sequences are equal. In the others",
         "tshark's sequence is a subsequence of Wakeguard's, which reassembles what came out of order.",
         "",
-        "| household | captures | streams | clean | equal | records in clean | others | subsequence"
-        " | tshark's records, all | Wakeguard's | extra |",
+        HEAD,
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, total in households.items():
