@@ -47,8 +47,8 @@ EXTENSIONS: Final = (
     Extension("match", "tcp", 0, "CONFIG_NETFILTER_XTABLES", (Mode.ENFORCE,)),
     Extension("match", "length", 0, "CONFIG_NETFILTER_XT_MATCH_LENGTH", (Mode.ENFORCE,)),
 )
-_MAC: Final = Extension("match", "mac", 0, "CONFIG_NETFILTER_XT_MATCH_MAC")
-_PHYSDEV: Final = Extension("match", "physdev", 0, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV")
+MAC: Final = Extension("match", "mac", 0, "CONFIG_NETFILTER_XT_MATCH_MAC")
+PHYSDEV: Final = Extension("match", "physdev", 0, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV")
 
 
 class Sysctl(NamedTuple):
@@ -119,9 +119,9 @@ def check_requirements(spec: RulesetSpec) -> None:
     kind = interface.get_kind(spec.lan)
     wanted = [extension for extension in EXTENSIONS if spec.mode in extension.modes]
     if any(device.mac is not None for device in spec.devices):
-        wanted.append(_MAC)
+        wanted.append(MAC)
     if kind is interface.Kind.BRIDGE_PORT:
-        wanted.append(_PHYSDEV)
+        wanted.append(PHYSDEV)
     for extension in wanted:
         _check_extension(extension)
     if spec.mode is Mode.ENFORCE:

@@ -50,3 +50,12 @@ def test_the_right_is_cap_net_admin(tmp_path: Path, capabilities: str, enough: b
         return
     with pytest.raises(NetfilterError, match=r"CAP_NET_ADMIN.*run as root"):
         kernel.check_rights(proc=proc)
+
+
+def test_the_documentation_names_every_requirement(repository: Path) -> None:
+    page = (repository / "docs/netfilter.md").read_text(encoding="utf-8")
+    for extension in (*kernel.EXTENSIONS, kernel.MAC, kernel.PHYSDEV):
+        for option in extension.option.split(" and "):
+            assert option in page
+    for setting in (*kernel.BRIDGE_SYSCTLS, *kernel.ENFORCE_SYSCTLS):
+        assert setting.name in page or setting.name.removeprefix("bridge.bridge-nf-call") in page
