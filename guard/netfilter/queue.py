@@ -66,8 +66,9 @@ class PacketQueue:
     """One kernel queue. Bind, run and close it from the same thread.
 
     ``bind(callback, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
-    readable. ``callback(packet)`` gives each packet a verdict or keeps it with ``packet.retain()``. It
-    must not raise: the library loses the exception, and the packet waits for ever.
+    readable. ``callback(packet)`` gives each packet a verdict or keeps it with ``packet.retain()``.
+    Whatever it raises ends ``run`` and comes out of it, while the packets behind stay queued: a caller
+    with other work to do ends a batch so. A packet left without a verdict waits until ``close``.
     """
 
     def __init__(self, number: int) -> None:
