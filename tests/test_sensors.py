@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guard.core.event import AliveEvent, MuteEvent, MuteState, TraceHeader, WakeEvent, format_line
+from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, TraceHeader, WakeEvent, format_line
 from guard.errors import ConfigError
 from guard.sensors import BATCH, MAX_AGE, Rejection, SensorSocket
 
@@ -36,7 +36,7 @@ def send(path: Path, *lines: str | bytes) -> None:
 
 
 def test_events_arrive_in_order(sensor: SensorSocket, tmp_path: Path) -> None:
-    events = [
+    events: list[Event] = [
         MuteEvent(NOW - 0.2, MuteState.UNMUTED),
         WakeEvent(NOW - 0.1, "alexa", 0.97),
         AliveEvent(NOW, MuteState.UNMUTED),

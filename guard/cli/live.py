@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from guard.errors import ConfigError, ControlError
+from guard.errors import ConfigError, ControlError, WakeguardError
 
 if TYPE_CHECKING:
     from guard.config import Config
@@ -113,24 +113,26 @@ def off(config_path: Path) -> None:
 
     Works whether a gate runs or not. The stored mode stays; `wakeguard run` gates again.
     """
+    from guard.control import GateAbsentError
+
     complaint = _stop(config_path)
     if os.geteuid() == 0:
         from guard.netfilter import ruleset
 
         ruleset.remove()
     elif complaint is not None:
-        raise ControlError(f"{complaint}; removing the rules without it needs root: use sudo")
-    if complaint is not None and not complaint.startswith("no gate"):
+        raise ControlError(f"{complaint}; removing the rules without the gate needs root: use sudo")
+    if complaint is not None and not isinstance(complaint, GateAbsentError):
         raise ControlError(f"the rules are gone, but the gate was not stopped: {complaint}")
     click.echo("off: no rules, traffic is ungated")
 
 
-def _stop(config_path: Path) -> str | None:
-    """Ask the gate to stop and to take its rules along; return why it could not be asked."""
+def _stop(config_path: Path) -> WakeguardError | None:
+    """Ask the gate to stop and to take its rules along; return what stood in the way."""
     try:
         _ask(_load(config_path), "stop", release=True)
     except (ConfigError, ControlError) as error:
-        return str(error)
+        return error
     return None
 
 
