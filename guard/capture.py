@@ -13,7 +13,7 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +62,13 @@ class Source:
     it yielded.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
         self.buffer = b""
         self.offset = 0
         self.frames = 0
-        self._file = file
-        self._chunks = self._read_plain()
+        self._chunks = chunks
         if self.fill(2) and self.buffer[:2] == GZIP_MAGIC:
-            self._chunks = self._read_gzip(self.buffer)
+            self._chunks = _unpack_gzip(self.buffer, chunks)
             self.buffer = b""
 
     def fill(self, need: int) -> bool:
@@ -101,31 +100,28 @@ class Source:
         self.offset = min(start + count, len(self.buffer))
         return self.buffer[start : self.offset]
 
-    def _read_plain(self) -> Iterator[bytes]:
-        while chunk := self._file.read(CHUNK_BYTES):
-            yield chunk
 
-    def _read_gzip(self, packed: bytes) -> Iterator[bytes]:
-        """Yield every byte before the damage: zlib alone drops the chunk in which an error lies."""
-        member = zlib.decompressobj(wbits=31)
-        while packed or (packed := self._file.read(CHUNK_BYTES)):
-            if member.eof:
-                if packed[:1] == b"\0":  # zero padding after the last member, as from tape or dd
-                    packed = packed.lstrip(b"\0")
-                    continue
-                member = zlib.decompressobj(wbits=31)
-            before = member.copy()
-            try:
-                unpacked = member.decompress(packed, CHUNK_BYTES)
-            except zlib.error:
-                yield from _unpack_bytewise(before, packed)
-                raise DamageError("the gzip data are corrupt") from None
-            packed = member.unused_data if member.eof else member.unconsumed_tail
-            if unpacked:
-                yield unpacked
-        if not member.eof:
-            yield from _unpack_bytewise(member, b"\0")  # what zlib still keeps back
-            raise DamageError("the gzip data end too early")
+def _unpack_gzip(packed: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield every byte before the damage: zlib alone drops the chunk in which an error lies."""
+    member = zlib.decompressobj(wbits=31)
+    while packed or (packed := next(chunks, b"")):
+        if member.eof:
+            if packed[:1] == b"\0":  # zero padding after the last member, as from tape or dd
+                packed = packed.lstrip(b"\0")
+                continue
+            member = zlib.decompressobj(wbits=31)
+        before = member.copy()
+        try:
+            unpacked = member.decompress(packed, CHUNK_BYTES)
+        except zlib.error:
+            yield from _unpack_bytewise(before, packed)
+            raise DamageError("the gzip data are corrupt") from None
+        packed = member.unused_data if member.eof else member.unconsumed_tail
+        if unpacked:
+            yield unpacked
+    if not member.eof:
+        yield from _unpack_bytewise(member, b"\0")  # what zlib still keeps back
+        raise DamageError("the gzip data end too early")
 
 
 def _unpack_bytewise(member: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
@@ -147,32 +143,32 @@ class Capture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO | None = None
+        self.watch: Callable[[int], object] | None = None  # told how many bytes of the file were read
         with _explain_opening(path):
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
         self.packed_bytes = status.st_size
 
-    @property
-    def position(self) -> int:
-        """How many of the file's ``packed_bytes`` were read."""
-        try:
-            return self._file.tell() if self._file else 0
-        except (OSError, ValueError):  # a pipe has no position, a closed file neither
-            return 0
-
     def __iter__(self) -> Iterator[Frame]:
         with _explain_opening(self.path):
-            self._file = self.path.open("rb")
+            file = self.path.open("rb")
         source = None
         try:
-            with self._file:
-                source = Source(self._file)
+            with file:
+                source = Source(self._read_chunks(file))
                 yield from self._choose_reader(source)
         except (DamageError, OSError) as error:
             place = f"after frame {source.frames}" if source and source.frames else "before its first frame"
             raise CaptureError(f"{self.path} is damaged {place}: {_explain(error)}") from None
+
+    def _read_chunks(self, file: BinaryIO) -> Iterator[bytes]:
+        position = 0
+        while chunk := file.read(CHUNK_BYTES):
+            position += len(chunk)
+            if self.watch is not None:
+                self.watch(position)
+            yield chunk
 
     def _choose_reader(self, source: Source) -> Iterator[Frame]:
         from guard.pcapng import read_pcapng

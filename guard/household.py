@@ -7,7 +7,7 @@ address. This file counts frames; it judges nothing. Every table is bounded, bec
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from guard.capture import Frame, Interface
@@ -20,7 +20,6 @@ MAX_HOSTS = 4096
 MAX_ADDRESSES = 256  # a host; a gateway speaks for the whole Internet
 GROUP_BIT = 0x01  # of the first byte of a MAC: multicast and broadcast
 MAC_BYTES = 6
-WATCH_FRAMES = 8192
 
 
 @dataclass(slots=True)
@@ -75,15 +74,10 @@ class Household:
     def __init__(self) -> None:
         self._hosts: dict[bytes | str, Host] = {}
 
-    def read(self, frames: Iterable[Frame], *, watch: Callable[[], object] | None = None) -> None:
-        """Count ``frames``; what was counted stays if they end in a CaptureError.
-
-        ``watch`` is called now and then, for a progress bar.
-        """
-        for number, _time_ns, interface, data, wire_bytes, flags in frames:
+    def read(self, frames: Iterable[Frame]) -> None:
+        """Count ``frames``; what was counted stays if they end in a CaptureError."""
+        for _number, _time_ns, interface, data, wire_bytes, flags in frames:
             self.add(interface, data, wire_bytes, flags)
-            if watch is not None and number % WATCH_FRAMES == 0:
-                watch()
 
     def add(self, interface: Interface, frame: bytes, wire_bytes: int, flags: int) -> None:
         """Count one frame for its sender and its receiver."""

@@ -78,6 +78,9 @@ def format_time(time_ns: int, digits: int) -> str:
 
 def format_records(records: Sequence[tuple[int, int]]) -> str:
     """Return ``[[23,41],[23,28]]``."""
+    if len(records) == 1:
+        ((kind, length),) = records
+        return f"[[{kind},{length}]]"
     return "[" + ",".join([f"[{kind},{length}]" for kind, length in records]) + "]"
 
 

@@ -10,7 +10,6 @@ Lines come out in capture order: a packet that is held keeps its place until its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from guard.capture import Capture, Interface
@@ -23,7 +22,8 @@ from guard.selector import DeviceSelector, Matcher, match_nothing
 from guard.trace import NANOSECONDS, Entry, TimerServed, Trace
 
 SECOND_DIGITS = 9
-BATCH_LINES = 8192  # written at once
+SECOND_NS = 10**SECOND_DIGITS
+BATCH_LINES = 1024  # written at once
 
 
 @dataclass(slots=True)
@@ -68,19 +68,16 @@ class Replay:
         self._waiting = 0
         self._now = -math.inf
 
-    def run(self, *, watch: Callable[[], object] | None = None) -> None:
-        """Judge the whole capture; CaptureError after everything before the damage was judged and written.
-
-        ``watch`` is called now and then, for a progress bar.
-        """
+    def run(self) -> None:
+        """Judge the whole capture; CaptureError after everything before the damage was judged and written."""
         try:
-            self._feed(watch or (lambda: None))
+            self._feed()
         except CaptureError:
             self._finish()
             raise
         self._finish()
 
-    def _feed(self, watch: Callable[[], object]) -> None:
+    def _feed(self) -> None:
         engine = self.engine
         receive = engine.receive_packet
         get_flow_name = engine.get_flow_name
@@ -133,12 +130,13 @@ class Replay:
                     next_entry = entries[-1].now if entries else math.inf
                 latest = now
                 decision = receive(packet, device=sender, direction=direction, now=now)
-                if decision.verdict is hold:
+                if direction is not upstream_direction:
+                    downstream += sender == device
+                    continue
+                held = decision.verdict is hold
+                if held:
                     self._waiting += 1
                 if sender != device:
-                    continue
-                if direction is not upstream_direction:
-                    downstream += 1
                     continue
                 upstream += 1
                 if lines is None:
@@ -146,12 +144,12 @@ class Replay:
                 flow = facts.flow
                 name = (flow.name if flow is not None else None) or get_flow_name()
                 records = format_records(facts.records) if facts.records else "[]"
-                text = str(time_ns)
-                if len(text) > SECOND_DIGITS and cut != -SECOND_DIGITS:
+                if time_ns >= SECOND_NS and cut != -SECOND_DIGITS:
+                    text = str(time_ns)
                     time = f"{text[:-9]}.{text[-9:cut]}"
                 else:
                     time = format_time(time_ns, interface.digits)
-                if decision.verdict is hold:
+                if held:
                     head = f'{{"frame":{number},"time":{time}'
                     lines.hold(facts.packet_id, head, facts.payload_bytes, name, records, now)
                 else:
@@ -162,7 +160,6 @@ class Replay:
                     )
                 if len(waiting_lines) >= BATCH_LINES:
                     lines.flush()
-                    watch()
         finally:
             self._now = latest
             self.totals = Totals(number, upstream, downstream, not_ip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +64,8 @@ def replay(capture: Path, device: str, events: Path | None, mode: str | None, po
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     try:
-        with _show_progress(packets) as watch:
-            run.run(watch=watch)
+        with _show_progress(packets):
+            run.run()
     except CaptureError:
         if form == "table" and run.totals.upstream:
             _print_report(run)
@@ -89,8 +89,8 @@ def devices(capture: Path) -> None:
     household = Household()
     packets = Capture(capture)
     try:
-        with _show_progress(packets) as watch:
-            household.read(packets, watch=watch)
+        with _show_progress(packets):
+            household.read(packets)
     except CaptureError:
         _print_hosts(household.list_hosts())
         raise
@@ -121,17 +121,18 @@ def _survey(path: Path) -> list[Host]:
 
 
 @contextmanager
-def _show_progress(capture: Capture) -> Iterator[Callable[[], object]]:
-    """Yield what moves a bar on stderr; without a terminal, or for a small file, it does nothing."""
+def _show_progress(capture: Capture) -> Iterator[None]:
+    """Show on stderr how much of the file was read, on a terminal and for a large file only."""
     if not sys.stderr.isatty() or capture.packed_bytes < PROGRESS_BYTES:
-        yield lambda: None
+        yield
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(capture.path.name, total=capture.packed_bytes)
-        yield lambda: progress.update(task, completed=capture.position)
+        capture.watch = lambda position: progress.update(task, completed=position)
+        yield
 
 
 def _print_report(run: Replay) -> None:
