@@ -42,7 +42,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every table of the file has in common: no key that we do not know."""
 
 
-class Device(_Table):
+class Device(_Table, frozen=True):
     """One Echo: a name and what its packets are known by, a MAC or its addresses."""
 
     name: str
@@ -50,14 +50,14 @@ class Device(_Table):
     addresses: tuple[str, ...] = ()
 
 
-class Network(_Table):
+class Network(_Table, frozen=True):
     """Where the Echo's packets are met."""
 
     lan: str = "wlan0"
     queue: int = 1789
 
 
-class Sensors(_Table):
+class Sensors(_Table, frozen=True):
     """The datagram socket on which the sensing process speaks. Without this table: no sensor."""
 
     socket: str = "/run/wakeguard/sensors.sock"
@@ -65,14 +65,14 @@ class Sensors(_Table):
     max_per_second: int = 50
 
 
-class Control(_Table):
+class Control(_Table, frozen=True):
     """The stream socket of the command line."""
 
     socket: str = "/run/wakeguard/control.sock"
     users: tuple[str, ...] = ()
 
 
-class Metrics(_Table):
+class Metrics(_Table, frozen=True):
     """The Prometheus endpoint."""
 
     enabled: bool = True
@@ -80,19 +80,19 @@ class Metrics(_Table):
     port: int = 9917
 
 
-class State(_Table):
+class State(_Table, frozen=True):
     """What survives a restart."""
 
     directory: str = "/var/lib/wakeguard"
 
 
-class Lab(_Table):
+class Lab(_Table, frozen=True):
     """The laboratory's clockwork: 1.0 at home."""
 
     period_scale: float = 1.0
 
 
-class Config(_Table):
+class Config(_Table, frozen=True):
     """The whole file."""
 
     device: tuple[Device, ...]

@@ -109,7 +109,7 @@ install_promtool() {
   [ "$profile" = test ] && [ -z "${WAKEGUARD_SKIP_APT:-}" ] || return 0
   if [ -x .venv/bin/promtool ] || command -v promtool >/dev/null; then return 0; fi
   apt-cache show prometheus >/dev/null 2>&1 || step "apt-get update" tools/as-root.sh apt-get update
-  step "promtool, out of Debian's package prometheus" fetch_promtool
+  step "promtool, out of its Debian package" fetch_promtool
 }
 
 recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

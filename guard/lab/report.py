@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.core.verdict import Mode, Verdict
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
 _EXAMPLE = "docs/examples/household"
 NEXT_COMMANDS = (
     (
-        f"wakeguard replay {_EXAMPLE}.pcapng --device {EAGER.mac} --events {_EXAMPLE}.jsonl",
+        f"{{wakeguard}} replay {_EXAMPLE}.pcapng --device {EAGER.mac} --events {_EXAMPLE}.jsonl",
         "the same engine on a recorded household, packet by packet",
     ),
-    (f"wakeguard devices {_EXAMPLE}.pcapng", "who is in a capture; then try one of your own"),
+    (f"{{wakeguard}} devices {_EXAMPLE}.pcapng", "who is in a capture; then try one of your own"),
     (
-        "sudo wakeguard run --config docs/examples/wakeguard.toml",
+        "sudo {wakeguard} run --config docs/examples/wakeguard.toml",
         "the gate between your Echo and your router, in monitor: it changes nothing",
     ),
 )
@@ -58,8 +61,17 @@ def print_report(console: Console, results: Sequence[Result], faults: Sequence[s
     if not faults:
         console.print("[bold green]All as promised.[/]")
     console.print("\nTry next:")
+    program = get_program()
     for command, purpose in NEXT_COMMANDS:
-        console.print(f"  {command}\n      [dim]{purpose}[/]", highlight=False, soft_wrap=True)
+        console.print(
+            f"  {command.format(wakeguard=program)}\n      [dim]{purpose}[/]", highlight=False, soft_wrap=True
+        )
+
+
+def get_program() -> str:
+    """Return how this command line is called here: by its name where PATH has it, else by its path."""
+    called = sys.argv[0]
+    return "wakeguard" if shutil.which("wakeguard") or Path(called).name != "wakeguard" else called
 
 
 def to_json(results: Sequence[Result], faults: Sequence[str], *, kernel: bool, period_scale: float) -> str:
