@@ -97,6 +97,7 @@ class Runner:
                     self._tell(f"the gate is switched to {mode} while it runs")
                 self._said.append(await household.read_gate())
                 await self._walk(phase)
+                await self._tell_outcome(phase)
             await asyncio.sleep(_SETTLE_S)
             self._said.append(await household.read_gate())
             return await self._collect()
@@ -120,6 +121,16 @@ class Runner:
             for device in DEVICES:
                 await self._household.call(device.name, command)
         await asyncio.sleep(max(0.0, start + situation.length + self._pause - loop.time()))
+
+    async def _tell_outcome(self, phase: Phase) -> None:
+        """Say at once what the cloud got of this phase; the report has the rest."""
+        cloud = await self._household.call(CLOUD, {"do": "report"})
+        arrived = dict.fromkeys((device.name for device in DEVICES), 0)
+        for device, number, kind, _item, count in cloud["received"]:
+            if number == phase.number and kind not in HEARTBEATS:
+                arrived[device] += count
+        texts = (f"{count:,} from {device}" for device, count in arrived.items())
+        self._tell(f"bytes of it that reached the cloud: {', '.join(texts)}")
 
     def _publish(self, act: Act) -> None:
         if act is Act.WAKE:

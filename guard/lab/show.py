@@ -94,17 +94,18 @@ def introduce(screen: Screen, phases: Sequence[Phase], *, missing: str | None, c
         tell(f"[bold yellow]This machine cannot give the lab {missing}.[/]")
         tell("The same engine judges the same situations in one process instead; this is not the kernel.")
     else:
-        tell("[bold]A household in network namespaces[/]: two simulated Echos, their cloud, the real gate")
-        tell("between them. The machine's own firewall and network are not touched.")
+        tell("[bold]A household in network namespaces[/]: two simulated Echos, their cloud and")
+        tell("the real gate between them. The machine's own firewall is not touched.")
         seconds = get_seconds(phases)
         tell(f"It takes about {seconds:.0f} s; Ctrl-C ends it at any time and leaves nothing behind.")
     tell(
-        f"Periods are scaled by {PERIOD_SCALE} in Echo and gate (lab.period_scale): heartbeats come every "
-        f"{PING_PERIOD_S * PERIOD_SCALE:g} and {BEAT_PERIOD_S * PERIOD_SCALE:g} s, not {PING_PERIOD_S:g} and "
-        f"{BEAT_PERIOD_S:g}.",
+        f"Periods are scaled by {PERIOD_SCALE} in Echo and gate (lab.period_scale): heartbeats\n"
+        f"come every {PING_PERIOD_S * PERIOD_SCALE:g} and {BEAT_PERIOD_S * PERIOD_SCALE:g} s "
+        f"instead of {PING_PERIOD_S:g} and {BEAT_PERIOD_S:g}.",
         highlight=False,
     )
-    tell("The wake word is heard 0.3 s before the first audio packet: packets are not held back yet.\n")
+    tell("The wake word is heard 0.3 s before the first audio packet: packets are not held")
+    tell("back yet. The policy is strict.\n")
 
 
 def get_seconds(phases: Sequence[Phase], *, pause: float = 0.0) -> float:
