@@ -1,0 +1,133 @@
+"""Replay of a capture, with tshark on the same file beside it.
+
+CPU seconds, user and kernel together, of the whole process from its start to its end, writing one JSON
+line for each packet that the device sent; tshark writes frame, stream and the three TLS record fields of
+each TCP frame. The programs take turns. Captures: all of a household in one file where the research data
+are at hand, and the generated TLS mix.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench import report
+from tests.bench.traffic import generate_tls
+from tests.conftest import ROOT, data_folder
+
+ROUNDS = 5
+GENERATED_PACKETS = 200_000
+DEVICES = {"sean_kennedy": "4c:ef:c0:03:f2:38", "haipeng_li": "c4:95:00:e3:93:2f"}
+PCAP_HEADER_BYTES = 24
+LINKTYPE_RAW = 101
+SPACING_US = 1000
+TSHARK_FIELDS = (
+    "frame.number",
+    "tcp.stream",
+    "tls.record.content_type",
+    "tls.record.opaque_type",
+    "tls.record.length",
+)
+
+
+@dataclass(slots=True)
+class Measured:
+    """One program on one capture."""
+
+    command: list[str]
+    seconds: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+
+    def measure(self) -> None:
+        """Run once; CPU time and peak memory of that process alone."""
+        process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        )
+        _pid, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, self.command)
+        self.note(usage)
+
+    def note(self, usage: resource.struct_rusage) -> None:
+        """Keep one measurement."""
+        self.seconds.append(usage.ru_utime + usage.ru_stime)
+        self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
+
+
+def run(*, rounds: int = ROUNDS, packets: int = GENERATED_PACKETS) -> list[dict[str, str]]:
+    """Measure and return the rows of the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path, device in _make_captures(Path(folder), packets):
+            frames = _count_frames(path)
+            programs = {"wakeguard": Measured(_replay(path, device))}
+            if shutil.which("tshark"):
+                programs["tshark"] = Measured(_tshark(path))
+            for turn in range(rounds):
+                for program, measured in programs.items():
+                    measured.measure()
+                    print(f"  {name} {turn + 1}: {program} {measured.seconds[-1]:.2f} s", file=sys.stderr)
+            rows += [
+                {
+                    "capture": name,
+                    "frames": f"{frames:,}",
+                    "program": program,
+                    "CPU, s": report.spread(measured.seconds),
+                    "frames a second": report.spread(
+                        (frames / seconds for seconds in measured.seconds), digits=0
+                    ),
+                    "peak memory, MB": f"{measured.peak_mb:.0f}",
+                }
+                for program, measured in programs.items()
+            ]
+    return rows
+
+
+def _replay(path: Path, device: str) -> list[str]:
+    arguments = ["replay", str(path), "--device", device, "--format", "jsonl"]
+    return [sys.executable, "-m", "guard", *arguments]
+
+
+def _tshark(path: Path) -> list[str]:
+    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp", "-T", "fields"]
+    for name in TSHARK_FIELDS:
+        command += ["-e", name]
+    return command
+
+
+def _make_captures(folder: Path, packets: int) -> Iterator[tuple[str, Path, str]]:
+    """Yield (name, capture, device)."""
+    for household, device in DEVICES.items():
+        sources = sorted((data_folder() / "vcfp-pcap" / household).glob("*.pcap.gz"))
+        if sources:
+            path = folder / f"{household}.pcap"
+            with path.open("wb") as file:
+                for number, source in enumerate(sources):
+                    file.write(gzip.decompress(source.read_bytes())[PCAP_HEADER_BYTES if number else 0 :])
+            yield f"{household}, {len(sources)} captures", path, device
+    path = folder / "generated.pcap"
+    device = ""
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, LINKTYPE_RAW))
+        for number, (direction, packet) in enumerate(generate_tls(packets, flows=100)):
+            if not device and not direction:
+                device = ".".join(map(str, packet[12:16]))
+            seconds, microseconds = divmod(number * SPACING_US, 1_000_000)
+            file.write(struct.pack("<IIII", seconds, microseconds, len(packet), len(packet)) + packet)
+    yield "generated TLS mix", path, device
+
+
+def _count_frames(path: Path) -> int:
+    from guard.capture import Capture
+
+    return sum(1 for _ in Capture(path))
