@@ -25,7 +25,7 @@ JUSTIFICATIONS: dict[Justification, str] = {
 
 VERDICTS: dict[Verdict, str] = {
     Verdict.ACCEPT: "it may pass",
-    Verdict.HOLD: "it waits in the kernel queue for a wake word (not given yet: holding is built later)",
+    Verdict.HOLD: "it waits in the kernel queue for a wake word, and is refused when none comes",
     Verdict.REFUSE: "it may not pass; in monitor mode it passes and is counted",
 }
 
@@ -46,6 +46,13 @@ REASONS: dict[Reason, str] = {
     Reason.NEIGHBOUR_DISCOVERY: "IPv6 neighbour discovery, which no router forwards",
     Reason.ALLOWED_ENDPOINT: "TCP that is not TLS, allowed by a row of `rules/endpoints.toml`",
     Reason.INTERACTION: "belongs to an interaction",
+    Reason.LINEAGE: "control traffic on a connection that an interaction opened, within its budget",
+    Reason.CONTROL_BUDGET: "control traffic within the leak budget of the balanced policy",
+    Reason.AWAITING_WAKE_WORD: "waits for a wake word",
+    Reason.PROBING: "waits until it is known whether this is a voice",
+    Reason.VOICE_LIKE: "a run of records as a voice sends them, and nobody said the wake word",
+    Reason.HELD: "offered again while it waits",
+    Reason.HOLD_FULL: "more packets than may wait",
     Reason.EXCEPTION_ACCEPTED: "an exception policy says `accept`",
     Reason.MUTED: "the microphone is muted",
     Reason.MUTE_UNKNOWN: "the sensor cannot tell whether the microphone is muted",

@@ -90,12 +90,15 @@ def _budget_rows(policy: Policy) -> Iterable[Sequence[str]]:
         yield f"`{name}`", BUDGET_UNITS[name], f"{budget.per_hour:,.0f}", f"{budget.burst:,.0f}", bound
 
 
-_ACCEPTING = list(Reason)[: list(Reason).index(Reason.MUTED)]
+_ACCEPTING = list(Reason)[: list(Reason).index(Reason.AWAITING_WAKE_WORD)]
+_HOLDING = (Reason.AWAITING_WAKE_WORD, Reason.PROBING)
 
 
 def _reason_row(reason: Reason) -> Sequence[str]:
     if reason in _ACCEPTING:
         return f"`{reason}`", wording.REASONS[reason], "`accept`", "", ""
+    if reason in _HOLDING:
+        return f"`{reason}`", wording.REASONS[reason], "`hold`", "", ""
     if reason in EXCEPTIONS:
         return f"`{reason}`", wording.REASONS[reason], "see Failures", "", _yes(EXCEPTIONS[reason])
     refusal = REFUSALS.get(reason)

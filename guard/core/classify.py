@@ -38,6 +38,7 @@ from guard.core.tls import (
     parse_server_hello,
 )
 from guard.core.verdict import Reason
+from guard.core.voice import VoiceRun, get_voice_lengths
 
 _ALERT_BYTES = 2  # RFC 8446, 6
 _PINGS_OWED = 4  # replies that a server can have coming at most
@@ -65,6 +66,7 @@ class Conversation:
         "_pings_out",
         "_pings_owed",
         "_policy",
+        "_voice_lengths",
         "client",
         "client_hello",
         "finished",
@@ -74,6 +76,7 @@ class Conversation:
         "server",
         "suite",
         "version",
+        "voice",
     )
 
     def __init__(self, policy: Policy, bucket: TokenBucket, *, from_start: bool) -> None:
@@ -92,6 +95,8 @@ class Conversation:
         self.reason: Reason | None = None
         self.gap_reason = Reason.MIDSTREAM  # why framing had to be inferred
         self.heartbeat_reply = False
+        self.voice: VoiceRun | None = None  # from the first record of a voice's length on
+        self._voice_lengths = get_voice_lengths(None)
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
         self._hello_cap = policy.hello_bytes
@@ -177,6 +182,10 @@ class Conversation:
     def _beat_or_app_data(self, length: int, now: float) -> int:
         beat = self._lengths.get(length)
         if beat is None:
+            if length in self._voice_lengths:
+                if self.voice is None:
+                    self.voice = VoiceRun()
+                self.voice.receive(now)
             return self._app_data(None)
         if beat.ping:
             if self._pings_owed:
@@ -246,6 +255,7 @@ class Conversation:
         self.suite = get_suite(
             server_hello.version, server_hello.cipher_suite, encrypt_then_mac=server_hello.encrypt_then_mac
         )
+        self._voice_lengths = get_voice_lengths(self.suite)
         self._lengths = (
             {self.suite.get_length(beat.plaintext): beat for beat in self._policy.heartbeats}
             if self.suite is not None

@@ -24,6 +24,7 @@ class Context:
     """
 
     __slots__ = (
+        "_ends_at",
         "_policy",
         "alive_until",
         "closed",
@@ -46,7 +47,8 @@ class Context:
         self.closed: Reason | None = Reason.STARTING if sensor else None
         self.alive_until = math.inf  # set by the first sign of life
         self.interaction_until = NEVER
-        self.interaction_bytes = 0  # what this interaction may still send
+        self._ends_at = NEVER  # whatever extends the interaction, it is over then
+        self.interaction_bytes = 0.0  # what this interaction may still send
         self.interactions = 0
 
     def justify(self, now: float) -> Justification:
@@ -66,11 +68,27 @@ class Context:
             self.alive_until = now + policy.alive_timeout_s
             self._set_mute(event.mute, now, "led")
         elif self.closed is None:
-            until = min(event.t, now) + policy.listen_s
-            if until > now:
+            heard = min(event.t, now)
+            if heard + policy.listen_s > now:
                 self.interactions += 1
-                self.interaction_until = until
-                self.interaction_bytes = policy.interaction_bytes
+                self.interaction_until = heard + policy.listen_s
+                self._ends_at = heard + policy.max_s
+                self.interaction_bytes = (policy.pre_roll_s + policy.listen_s) * policy.voice_bytes_per_s
+
+    def hear_voice(self, now: float) -> None:
+        """Keep the interaction open while the device sends a voice in it."""
+        self._extend(now + self._policy.voice_linger_s)
+
+    def hear_answer(self, now: float) -> None:
+        """Keep the interaction open for a follow-up turn after the cloud's answer."""
+        if now < self.interaction_until and self._policy.follow_up_s:
+            self._extend(now + self._policy.follow_up_s)
+
+    def _extend(self, until: float) -> None:
+        until = min(until, self._ends_at)
+        if until > self.interaction_until:
+            self.interaction_bytes += (until - self.interaction_until) * self._policy.voice_bytes_per_s
+            self.interaction_until = until
 
     def lose_sensor(self, now: float) -> None:
         """Take it that the sensing process is gone: it has been silent for too long."""

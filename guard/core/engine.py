@@ -17,14 +17,25 @@ from dataclasses import dataclass
 from guard.core.context import NEVER, Context
 from guard.core.event import Event, MuteState
 from guard.core.flow import Flow, FlowTable
+from guard.core.hold import FlowHold, Held, HoldTable, Waiting
 from guard.core.judge import Judge
 from guard.core.packet import ACK, FIN, RST, SYN, TCP, URG, Fields, format_key, parse_packet, reverse_key
 from guard.core.policy import Action, Policy
 from guard.core.tcp import MASK, distance
 from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT
-from guard.core.verdict import Decision, Direction, Mode, PacketClass, Reason, Scope, Verdict, decision
+from guard.core.verdict import (
+    Decision,
+    Direction,
+    Justification,
+    Mode,
+    PacketClass,
+    Reason,
+    Scope,
+    Verdict,
+    decision,
+)
 
-_ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
+_ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
 _APP_DATA, _NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
 _HANDSHAKE_CLASS, _RETRANSMIT = PacketClass.HANDSHAKE, PacketClass.RETRANSMIT
 
@@ -35,19 +46,25 @@ _SETUP_AGAIN = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.CONNECTION_SETU
 _RETRANSMISSION = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.RETRANSMISSION)
 _HANDSHAKE = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.HANDSHAKE)
 _HEARTBEAT = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT)
+_HELD = decision(_RETRANSMIT, None, _REFUSE, Scope.PACKET, Reason.HELD)
 _HEARTBEAT_REPLY = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT_REPLY)
 
 _APP_DATA_KINDS = KIND_APP_DATA | KIND_SPLIT
 _SPECIAL_FLAGS = SYN | RST | URG
 _NO_RECORDS: list[tuple[int, int]] = []
+_WAITING_REASONS = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 _KEEP_ALIVE_BYTES = 1  # RFC 9293, 3.8.4: one garbage byte before the next one due
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """What is set up for a device; ``sensor``: a mute sensor will report."""
+    """What is set up for a device.
+
+    ``sensor``: a mute sensor will report; ``balanced``: control traffic may use the device's leak budget.
+    """
 
     sensor: bool = False
+    balanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,8 @@ class DeviceStatus:
     interactions: int
     flows: int
     condemned_flows: int
+    held_packets: int
+    held_bytes: int
 
 
 class Facts:
@@ -93,11 +112,12 @@ class Facts:
 class _Device:
     """The state of one device."""
 
-    __slots__ = ("context", "counts_down", "counts_up", "flows", "judge", "wakes_at")
+    __slots__ = ("context", "counts_down", "counts_up", "flows", "holds", "judge", "wakes_at")
 
     def __init__(self, policy: Policy, settings: DeviceSettings) -> None:
         self.context = Context(policy, sensor=settings.sensor)
-        self.judge = Judge(policy, self.context)
+        self.judge = Judge(policy, self.context, balanced=settings.balanced)
+        self.holds = HoldTable(policy)
         self.flows = FlowTable(policy, self.judge.buckets["heartbeat"])
         # decision -> [packets, bytes]
         self.counts_up: dict[Decision, list[int]] = {}
@@ -154,6 +174,8 @@ class Engine:
                     answer = self._receive_tcp_up(state, key, packet, offset, size, seq, flags, now)
                 else:
                     answer = state.judge.judge_other(protocol, key, packet, offset, size, now)
+                    if answer.verdict is _HOLD:
+                        answer = self._let_wait(state, None, answer, 0, size, len(packet), now, after=False)
             try:
                 count = counts[answer]
             except KeyError:
@@ -172,15 +194,20 @@ class Engine:
         context.receive(event, now)
         if context.interaction_until > max(before, now):
             state.wakes_at = now
+        released: list[tuple[int, Decision]] = []
+        if context.justify(now) is not Justification.JUSTIFIED:
+            for hold in state.holds:
+                released += self._settle(state, hold, now)
         if context.closed is Reason.MUTED:
             for flow in state.flows:
                 if flow.has_unacked_app_data():
-                    self._condemn(flow, now)
+                    self._condemn(state, flow, now)
         self._set_timer()
-        return []
+        return released
 
     def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
         """Do what is due at ``now``, each thing as of its own time; return the packets released."""
+        released: list[tuple[int, Decision]] = []
         while self.timer <= now:
             due = self.timer
             for state in self._devices.values():
@@ -188,13 +215,17 @@ class Engine:
                     state.context.lose_sensor(due)
                     if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT:
                         state.context.closed = None
+                    else:
+                        for hold in state.holds:
+                            hold.deadline = due
+                released += self._settle_due(state, due)
             if self._next_sweep <= due:
                 for state in self._devices.values():
                     state.flows.expire(due)
                 busy = any(len(state.flows) for state in self._devices.values())
                 self._next_sweep = due + self._policy.sweep_s if busy else math.inf
             self._set_timer()
-        return []
+        return released
 
     # -- what it is asked --------------------------------------------------------------------------
 
@@ -228,6 +259,8 @@ class Engine:
             interactions=context.interactions,
             flows=len(state.flows),
             condemned_flows=sum(flow.condemned for flow in state.flows),
+            held_packets=state.holds.packets,
+            held_bytes=state.holds.bytes,
         )
 
     def counters(self, device: str) -> Iterator[tuple[Direction, Decision, int, int]]:
@@ -238,7 +271,8 @@ class Engine:
             (Direction.DOWNSTREAM, state.counts_down),
         ):
             for answer, (packets, octets) in list(counts.items()):
-                yield direction, answer, packets, octets
+                if answer.verdict is not _HOLD:  # what waits is counted when it is settled
+                    yield direction, answer, packets, octets
 
     # -- TCP ---------------------------------------------------------------------------------------
 
@@ -277,8 +311,8 @@ class Engine:
             if flow.client.records:
                 self.facts.records = flow.client.records
                 flow.client.records = []
-        if flow.condemned or flow.reset_at is not None or answer.scope is Scope.FLOW:
-            return self._conclude(state, flow, answer, flags, now)
+        if flow.condemned or flow.reset_at is not None or flow.held_seq is not None or answer.touches_flow:
+            return self._conclude(state, flow, answer, flags, now, seq=seq, size=size, octets=len(packet))
         return answer
 
     def _receive_payload(
@@ -318,7 +352,7 @@ class Engine:
         if kinds & _APP_DATA_KINDS:
             if reason is Reason.OPAQUE_PAYLOAD:
                 return state.judge.judge_opaque(flow.key, size, now)
-            return state.judge.judge_app_data(size, now, reason)
+            return state.judge.judge_tls(flow, size, now, reason)
         if kinds & KIND_HANDSHAKE:
             return _HANDSHAKE
         return _HEARTBEAT_REPLY if reply else _HEARTBEAT
@@ -328,6 +362,8 @@ class Engine:
     ) -> Decision:
         """Judge bytes that were all seen before: they get what they would get now."""
         up = flow.up
+        if flow.held_seq is not None and distance((seq + size) & MASK, flow.held_seq) > 0:
+            return _HELD  # it waits already
         keep_alive = (
             size == _KEEP_ALIVE_BYTES and distance(up.next_seq, seq) == size and up.unacked_seq == up.next_seq
         )
@@ -363,6 +399,7 @@ class Engine:
                 return None, state.judge.judge_app_data(size, now, Reason.FLOW_TABLE_FULL, _HANDSHAKE_CLASS)
             if inbound:
                 flow.mark_inbound()
+            flow.lineage = now < state.context.interaction_until
         flow.last_seen = now
         self.facts.flow = flow
         if size:
@@ -398,6 +435,8 @@ class Engine:
         if flags & ACK and ack != flow.up.unacked_seq:
             flow.acknowledge(ack, now)
         if size:
+            if flow.answers:
+                state.context.hear_answer(now)
             flow.receive_downstream(packet, offset, size, seq, now, self._get_room(state))
         elif flow.down is None:
             flow.begin_downstream(seq)
@@ -405,40 +444,144 @@ class Engine:
     # -- what follows ------------------------------------------------------------------------------
 
     def _conclude(
-        self, state: _Device, flow: Flow | None, answer: Decision, flags: int, now: float
+        self,
+        state: _Device,
+        flow: Flow | None,
+        answer: Decision,
+        flags: int,
+        now: float,
+        *,
+        seq: int = 0,
+        size: int = 0,
+        octets: int = 0,
     ) -> Decision:
-        """Apply what the flow's past and this refusal's scope mean; in monitor, say what would have been."""
+        """Apply what the flow's past and this answer mean for each other."""
         if flow is None:
             return answer
         if flow.condemned and self._enforce:
             if flags & RST and answer is _TCP_CONTROL:
                 return answer  # the device may say that it gives up
             return decision(answer.packet_class, answer.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED)
-        concluded = answer
-        if flow.reset_at is not None:
-            if flow.reset_at < state.wakes_at or now - flow.reset_at >= self._policy.reconnect_s:
-                flow.reset_at = None
-            else:
-                concluded = self._after.get(answer) or self._after.setdefault(
-                    answer,
-                    decision(
-                        answer.packet_class,
-                        answer.justification,
-                        answer.verdict,
-                        answer.scope,
-                        answer.reason,
-                        after_virtual_reset=True,
-                    ),
-                )
+        after = self._is_after_reset(state, flow, now)
+        behind = flow.held_seq is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
+        if answer.verdict is _HOLD or behind:
+            answer = self._let_wait(state, flow, answer, seq, size, octets, now, after=after)
         if answer.scope is Scope.FLOW:
-            self._condemn(flow, now)
-        return concluded
+            self._condemn(state, flow, now)
+        return self._flag(answer) if after else answer
 
-    def _condemn(self, flow: Flow, now: float) -> None:
+    def _let_wait(
+        self,
+        state: _Device,
+        flow: Flow | None,
+        answer: Decision,
+        seq: int,
+        size: int,
+        octets: int,
+        now: float,
+        *,
+        after: bool,
+    ) -> Decision:
+        """Hold a packet, for a wake word or behind others that wait for one; refuse it when too many do."""
+        waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
+        ready = answer if answer.verdict is _ACCEPT else None
+        packet_class = answer.packet_class or _APP_DATA
+        reason = None if answer.reason in _WAITING_REASONS else answer.reason
+        held = Held(
+            self.facts.packet_id, now, size, octets, packet_class, answer.justification, reason, ready, after
+        )
+        if not state.holds.add(flow, held, waiting):
+            scope = Scope.PACKET if flow is None else Scope.FLOW
+            return decision(packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
+        if flow is None or flow.held_seq is None:
+            self._set_timer()
+        if flow is not None and flow.held_seq is None:
+            flow.held_seq = seq
+        if ready is None:
+            return answer
+        return decision(packet_class, answer.justification, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+
+    def _settle(self, state: _Device, hold: FlowHold, now: float) -> list[tuple[int, Decision]]:
+        """Judge what waited, for good, and in order."""
+        flow = hold.flow
+        refused = flow is not None and flow.condemned
+        settled: list[tuple[int, Decision]] = []
+        for held in state.holds.take(hold):
+            if refused and self._enforce:
+                answer = decision(
+                    held.packet_class, held.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED
+                )
+            elif held.ready is not None:
+                answer = held.ready
+            elif flow is None:
+                answer = state.judge.judge_app_data(held.size, now, held.reason, may_wait=False)
+            elif held.packet_class is _APP_DATA:
+                answer = state.judge.judge_tls(flow, held.size, now, held.reason, may_wait=False)
+            else:
+                answer = state.judge.judge_app_data(
+                    held.size, now, held.reason, held.packet_class, may_wait=False
+                )
+            refused = refused or answer.scope is Scope.FLOW
+            if held.after_virtual_reset and flow is not None and self._is_after_reset(state, flow, now):
+                answer = self._flag(answer)
+            self._count(state.counts_up, answer, held.octets)
+            settled.append((held.packet_id, answer))
+        if flow is not None:
+            flow.held_seq = None
+            if refused:
+                self._condemn(state, flow, now)
+        return settled
+
+    def _settle_due(self, state: _Device, due: float) -> list[tuple[int, Decision]]:
+        settled: list[tuple[int, Decision]] = []
+        for hold in state.holds:
+            if hold.deadline > due:
+                continue
+            voice = hold.flow.conversation.voice if hold.flow is not None else None
+            if hold.waiting is Waiting.PROBE and voice is not None and voice.is_voice(due):
+                state.holds.wait_on(hold)
+            else:
+                settled += self._settle(state, hold, due)
+        return settled
+
+    def _is_after_reset(self, state: _Device, flow: Flow, now: float) -> bool:
+        if flow.reset_at is None:
+            return False
+        if flow.reset_at < state.wakes_at or now - flow.reset_at >= self._policy.reconnect_s:
+            flow.reset_at = None
+            return False
+        return True
+
+    def _flag(self, answer: Decision) -> Decision:
+        """Return the decision that says the same of a packet after a virtual reset."""
+        flagged = self._after.get(answer)
+        if flagged is None:
+            flagged = self._after[answer] = decision(
+                answer.packet_class,
+                answer.justification,
+                answer.verdict,
+                answer.scope,
+                answer.reason,
+                after_virtual_reset=True,
+            )
+        return flagged
+
+    @staticmethod
+    def _count(counts: dict[Decision, list[int]], answer: Decision, octets: int) -> None:
+        count = counts.setdefault(answer, [0, 0])
+        count[0] += 1
+        count[1] += octets
+
+    def _condemn(self, state: _Device, flow: Flow, now: float) -> None:
+        """Refuse the flow from now on, or say that enforce would; what waits on it is refused as well."""
         if self._enforce:
             flow.condemned = True
         elif flow.reset_at is None:
             flow.reset_at = now
+        hold = state.holds.get(flow)
+        if hold is not None:
+            hold.deadline = now
+            self._set_timer()
 
     def _get_room(self, state: _Device) -> int:
         """Return how many bytes beyond a gap one stream may keep now."""
@@ -467,5 +610,9 @@ class Engine:
             self._set_timer()
 
     def _set_timer(self) -> None:
-        alive = min((state.context.alive_until for state in self._devices.values()), default=math.inf)
-        self.timer = min(self._next_sweep, alive)
+        timer = self._next_sweep
+        for state in self._devices.values():
+            timer = min(timer, state.context.alive_until)
+            if state.holds.packets:
+                timer = min(timer, state.holds.get_deadline())
+        self.timer = timer

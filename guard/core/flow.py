@@ -25,16 +25,19 @@ class Flow:
 
     __slots__ = (
         "_ledger",
+        "answers",
         "client",
         "closed",
         "condemned",
         "conversation",
         "down",
+        "held_seq",
         "inbound",
         "isn",
         "key",
         "last_seen",
         "life",
+        "lineage",
         "name",
         "reset_at",
         "up",
@@ -64,6 +67,9 @@ class Flow:
         self.closed = False  # FIN or RST seen
         self.condemned = False  # refused at flow scope: nothing passes any more
         self.reset_at: float | None = None  # monitor mode: when enforce would have condemned it
+        self.lineage = False  # opened inside an interaction
+        self.answers = False  # sent a voice inside an interaction: what comes back is the answer
+        self.held_seq: int | None = None  # the first byte that waits for a wake word
         self.last_seen = 0.0
 
     def mark_inbound(self) -> None:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from guard.core.budget import TokenBucket
 from guard.core.context import Context
+from guard.core.flow import Flow
 from guard.core.packet import ICMP, ICMPV6, IGMP, UDP, get_ports
 from guard.core.policy import EXCEPTIONS, REFUSALS, STRICT, Action, Policy, Refusal
 from guard.core.verdict import Decision, Justification, PacketClass, Reason, Scope, Verdict, decision
 
 _ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
 _PACKET, _FLOW = Scope.PACKET, Scope.FLOW
+_HOLD = Verdict.HOLD
 _EXPECTED, _NOT_JUSTIFIED = Justification.EXPECTED, Justification.NOT_JUSTIFIED
+_JUSTIFIED = Justification.JUSTIFIED
 APP_DATA, NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
 
+_LINEAGE = decision(APP_DATA, _EXPECTED, _ACCEPT, None, Reason.LINEAGE)
+_CONTROL = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
+_PROBING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
 WITHIN_BUDGET = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.WITHIN_BUDGET)
 NEIGHBOUR_DISCOVERY = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.NEIGHBOUR_DISCOVERY)
 ALLOWED_ENDPOINT = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.ALLOWED_ENDPOINT)
@@ -50,8 +56,11 @@ class Judge:
 
     __slots__ = (
         "_actions",
+        "_balanced",
         "_endpoints",
+        "_holds",
         "_refusals",
+        "_upkeep",
         "acks",
         "buckets",
         "connections",
@@ -59,12 +68,19 @@ class Judge:
         "retransmits",
     )
 
-    def __init__(self, policy: Policy, context: Context) -> None:
+    def __init__(self, policy: Policy, context: Context, *, balanced: bool) -> None:
         self.context = context
+        self._balanced = balanced
+        self._holds = policy.hold_s > 0
         self.buckets = {name: TokenBucket(budget) for name, budget in policy.budgets.items()}
         self.acks = self.buckets["ack"]
         self.connections = self.buckets["connection"]
         self.retransmits = self.buckets["retransmit"]
+        # what control traffic may use: lineage or not -> budget, decision
+        self._upkeep = {
+            True: (self.buckets["lineage"], _LINEAGE),
+            False: (self.buckets["control"], _CONTROL),
+        }
         self._actions = policy.exceptions
         self._refusals = dict(REFUSALS)
         for reason, always in EXCEPTIONS.items():
@@ -75,16 +91,25 @@ class Judge:
         self._endpoints = [(row, TokenBucket(row.budget)) for row in policy.endpoints]
 
     def judge_app_data(
-        self, size: int, now: float, reason: Reason | None, packet_class: PacketClass = APP_DATA
+        self,
+        size: int,
+        now: float,
+        reason: Reason | None,
+        packet_class: PacketClass = APP_DATA,
+        *,
+        may_wait: bool = True,
     ) -> Decision:
-        """Judge ``size`` bytes of application data; ``reason`` says what they are where that matters."""
+        """Judge ``size`` bytes of application data; ``reason`` says what they are where that matters.
+
+        ``may_wait``: the packet may still be held for a wake word.
+        """
         context = self.context
         if context.closed is not None:
             justification = _NOT_JUSTIFIED
         elif now < context.interaction_until:
             justification = _EXPECTED
         else:
-            justification = Justification.JUSTIFIED
+            justification = _JUSTIFIED
         shown = justification if packet_class is APP_DATA else None
         refusal = _SOFT
         if reason is not None:
@@ -93,14 +118,43 @@ class Judge:
             refusal = self._refusals.get(reason, _SOFT)
             if refusal.always:
                 return decision(packet_class, shown, _REFUSE, refusal.scope, reason)
-        if STRICT[justification] is _ACCEPT:
+        verdict = STRICT[justification]
+        if verdict is _ACCEPT:
             context.interaction_bytes -= size
             if context.interaction_bytes >= 0:
                 return decision(packet_class, shown, _ACCEPT, None, Reason.INTERACTION)
             return decision(packet_class, shown, _REFUSE, _FLOW, Reason.INTERACTION_CAP)
+        if verdict is _HOLD and may_wait and refusal.waits and self._holds:
+            return decision(packet_class, shown, _HOLD, None, reason or Reason.AWAITING_WAKE_WORD)
         return decision(
             packet_class, shown, _REFUSE, refusal.scope, reason or context.closed or Reason.NO_INTERACTION
         )
+
+    def judge_tls(
+        self, flow: Flow, size: int, now: float, reason: Reason | None, *, may_wait: bool = True
+    ) -> Decision:
+        """Judge application data on a TLS connection; what it looks like may widen or narrow its chances.
+
+        Control traffic may pass within a budget where one is there for the connection: one that was opened
+        inside an interaction, or any under the balanced policy. A voice never does.
+        """
+        context = self.context
+        if context.closed is None:
+            voice = flow.conversation.voice
+            if now < context.interaction_until:
+                if voice is not None and voice.is_voice(now):
+                    context.hear_voice(now)
+                    flow.answers = True
+            elif reason is None and (flow.lineage or self._balanced):
+                if voice is not None and voice.is_voice(now):
+                    reason = Reason.VOICE_LIKE
+                elif voice is not None and voice.last_at == now and may_wait:
+                    return _PROBING
+                else:
+                    bucket, passed = self._upkeep[flow.lineage]
+                    if bucket.take(size, now):
+                        return passed
+        return self.judge_app_data(size, now, reason, may_wait=may_wait)
 
     def judge_opaque(self, key: bytes, size: int, now: float) -> Decision:
         """Judge TCP payload that is not TLS: refused as application data unless an endpoint has a row."""

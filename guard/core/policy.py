@@ -28,10 +28,10 @@ class Action(StrEnum):
     ACCEPT = "accept"
 
 
-# The strict policy, whole: what becomes of application data.
+# The strict policy, whole: what becomes of application data. What is held is refused when no wake word comes.
 STRICT: dict[Justification, Verdict] = {
     Justification.NOT_JUSTIFIED: Verdict.REFUSE,
-    Justification.JUSTIFIED: Verdict.REFUSE,
+    Justification.JUSTIFIED: Verdict.HOLD,
     Justification.EXPECTED: Verdict.ACCEPT,
 }
 
@@ -41,10 +41,12 @@ class Refusal:
     """How bytes are refused for what they are.
 
     ``always``: refused inside an interaction too, since no receiver's reading of them is certain.
+    ``waits``: may be held for a wake word first.
     """
 
     scope: Scope
     always: bool = False
+    waits: bool = True
 
 
 _PACKET, _FLOW = Scope.PACKET, Scope.FLOW
@@ -62,10 +64,10 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.EARLY_DATA: Refusal(_FLOW),
     Reason.HANDSHAKE_CAP: Refusal(_FLOW),
     Reason.BAD_HANDSHAKE: Refusal(_FLOW),
-    Reason.CONNECTION_RATE: Refusal(_PACKET),
+    Reason.CONNECTION_RATE: Refusal(_PACKET, waits=False),
     Reason.HEARTBEAT_TOO_SOON: Refusal(_FLOW),
     Reason.HEARTBEAT_BUDGET: Refusal(_FLOW),
-    Reason.BUDGET_EXHAUSTED: Refusal(_PACKET),
+    Reason.BUDGET_EXHAUSTED: Refusal(_PACKET, waits=False),
     Reason.RETRANSMISSION_BUFFER: Refusal(_FLOW, always=True),
 }
 
@@ -116,8 +118,18 @@ class Endpoint:
 class Policy:
     """Every limit and period. Units are in the names: ``_s`` seconds, ``_bytes``; budgets are per hour."""
 
+    pre_roll_s: float
     listen_s: float
-    interaction_bytes: int
+    voice_linger_s: float
+    follow_up_s: float
+    max_s: float
+    voice_bytes_per_s: float
+    hold_s: float
+    probe_s: float
+    hold_flow_packets: int
+    hold_flow_bytes: int
+    hold_device_packets: int
+    hold_device_bytes: int
     alive_timeout_s: float
     reconnect_s: float
     max_flows: int
@@ -161,6 +173,8 @@ BUDGET_UNITS: dict[str, str] = {
     "connection": "packets",
     "heartbeat": "packets",
     "retransmit": "bytes",
+    "lineage": "bytes",
+    "control": "bytes",
     "dns": "bytes",
     "ntp": "bytes",
     "dhcp": "bytes",
@@ -172,8 +186,18 @@ BUDGET_UNITS: dict[str, str] = {
 
 # Policy field -> its table and key in policy.toml
 _SCALARS: dict[str, tuple[str, str]] = {
+    "pre_roll_s": ("interaction", "pre_roll_s"),
     "listen_s": ("interaction", "listen_s"),
-    "interaction_bytes": ("interaction", "upstream_bytes"),
+    "voice_linger_s": ("interaction", "voice_linger_s"),
+    "follow_up_s": ("interaction", "follow_up_s"),
+    "max_s": ("interaction", "max_s"),
+    "voice_bytes_per_s": ("interaction", "voice_bytes_per_s"),
+    "hold_s": ("hold", "hold_s"),
+    "probe_s": ("hold", "probe_s"),
+    "hold_flow_packets": ("hold", "flow_packets"),
+    "hold_flow_bytes": ("hold", "flow_bytes"),
+    "hold_device_packets": ("hold", "device_packets"),
+    "hold_device_bytes": ("hold", "device_bytes"),
     "alive_timeout_s": ("sensor", "alive_timeout_s"),
     "reconnect_s": ("monitor", "reconnect_s"),
     "max_flows": ("flows", "max_per_device"),

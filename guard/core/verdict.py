@@ -75,13 +75,21 @@ class Reason(StrEnum):
     NEIGHBOUR_DISCOVERY = "neighbour_discovery"
     ALLOWED_ENDPOINT = "allowed_endpoint"
     INTERACTION = "interaction"
+    LINEAGE = "lineage"
+    CONTROL_BUDGET = "control_budget"
     EXCEPTION_ACCEPTED = "exception_accepted"
+    # held
+    AWAITING_WAKE_WORD = "awaiting_wake_word"
+    PROBING = "probing"
     # refused by context
     MUTED = "muted"
     MUTE_UNKNOWN = "mute_unknown"
     NO_INTERACTION = "no_interaction"
     INTERACTION_CAP = "interaction_cap"
     CONDEMNED = "condemned"
+    VOICE_LIKE = "voice_like"
+    HELD = "held"
+    HOLD_FULL = "hold_full"
     # refused for what the bytes are
     OUT_OF_ORDER = "out_of_order"
     SPLIT_HEADER = "split_header"
@@ -131,6 +139,11 @@ class Decision:
     reason: Reason
     after_virtual_reset: bool
     index: int
+
+    @property
+    def touches_flow(self) -> bool:
+        """Say whether it means something for the packets that follow on the connection."""
+        return self.scope is Scope.FLOW or self.verdict is Verdict.HOLD
 
 
 _decisions: list[Decision] = []
