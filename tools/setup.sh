@@ -18,7 +18,7 @@ action=${2:-install}
 # The gate: netfilterqueue has no wheels, so it is built here. The lab: iptables, ip.
 demo_packages=(ca-certificates gcc iproute2 iptables libc6-dev libnetfilter-queue-dev openssl procps python3
   python3-dev python3-venv util-linux)
-test_packages=("${demo_packages[@]}" conntrack git iputils-ping nftables shellcheck tshark)
+test_packages=("${demo_packages[@]}" alsa-utils conntrack git iputils-ping nftables shellcheck tshark)
 demo_estimate="about 80 MB of Debian packages and 5 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
 test_estimate="about 160 MB of Debian packages and 45 MB of Python packages; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 

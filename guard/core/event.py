@@ -50,10 +50,22 @@ class WakeEvent:
 
 @dataclass(frozen=True, slots=True)
 class AliveEvent:
-    """The sensing process's heartbeat with the state it sees."""
+    """The sensing process's heartbeat with the state it sees.
+
+    ``hears``: whether a microphone and a wake-word detector are at work; None when it does not say.
+    """
 
     t: float
     mute: MuteState
+    hears: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceEvent:
+    """Somebody still speaks at time ``t``, after a wake word: an interaction may last longer."""
+
+    t: float
+    source: str = "microphone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +75,14 @@ class TraceHeader:
     epoch_ns: int
 
 
-Event = MuteEvent | WakeEvent | AliveEvent
+Event = MuteEvent | WakeEvent | VoiceEvent | AliveEvent
 
 # type -> key -> (required, converter)
 _FIELDS: dict[str, dict[str, bool]] = {
     "mute": {"t": True, "state": True, "source": False},
     "wake": {"t": True, "word": True, "score": False, "source": False},
-    "alive": {"t": True, "mute": True},
+    "voice": {"t": True, "source": False},
+    "alive": {"t": True, "mute": True, "hears": False},
     "trace": {"epoch": True},
 }
 
@@ -101,7 +114,9 @@ def parse_line(line: str | bytes) -> Event | TraceHeader:
     if kind == "mute":
         return MuteEvent(t, _state(fields["state"]), _word(fields.get("source", "led"), "source"))
     if kind == "alive":
-        return AliveEvent(t, _state(fields["mute"]))
+        return AliveEvent(t, _state(fields["mute"]), _flag(fields.get("hears"), "hears"))
+    if kind == "voice":
+        return VoiceEvent(t, _word(fields.get("source", "microphone"), "source"))
     score = _number(fields.get("score", 1.0), "score")
     if not 0.0 <= score <= 1.0:
         raise EventError(f"score {score} is outside 0..1")
@@ -119,6 +134,10 @@ def format_line(event: Event | TraceHeader) -> str:
         fields = {"t": event.t, "type": "mute", "state": event.state, "source": event.source}
     elif isinstance(event, AliveEvent):
         fields = {"t": event.t, "type": "alive", "mute": event.mute}
+        if event.hears is not None:
+            fields["hears"] = event.hears
+    elif isinstance(event, VoiceEvent):
+        fields = {"t": event.t, "type": "voice", "source": event.source}
     else:
         fields = {
             "t": event.t,
@@ -161,6 +180,12 @@ def _epoch_ns(value: object) -> int:
     whole, _, fraction = literal.partition(".")
     sign = -1 if whole.startswith("-") else 1
     return int(whole) * 1_000_000_000 + sign * int((fraction + "000000000")[:9])
+
+
+def _flag(value: object, key: str) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise EventError(f"{key} must be true or false, not {value!r}")
 
 
 def _state(value: object) -> MuteState:
