@@ -130,7 +130,7 @@ class TlsCloud:
         self.home = home
         self.family = family
         self.received = 0
-        self._connections: list[ssl.SSLSocket] = []
+        self._ends: list[tuple[socket.socket, threading.Thread]] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(make_certificate())
         self._listener = home.cloud.socket(family, socket.SOCK_STREAM)
@@ -149,7 +149,11 @@ class TlsCloud:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=10)
         self._listener.close()
-        for connection in self._connections:
+        for connection, thread in self._ends:
+            # An open socket would keep its namespace alive, and the kernel's removal of it waiting.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=10)
             connection.close()
 
     def _accept(self) -> None:
@@ -159,13 +163,15 @@ class TlsCloud:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._ends.append((connection, thread))
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             connection.settimeout(30)
-            with self._context.wrap_socket(connection, server_side=True) as stream:
-                self._connections.append(stream)
+            # A duplicate: wrapping takes the descriptor away, and closing down needs one to shut.
+            with self._context.wrap_socket(connection.dup(), server_side=True) as stream:
                 while data := stream.recv(65536):
                     self.received += len(data)
 
