@@ -1,0 +1,90 @@
+"""What the gate tells its surroundings: the service manager, the log, the recording's end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from guard.core.event import MuteEvent, MuteState
+from guard.core.verdict import Direction, Mode
+from guard.errors import RecordingError
+from guard.notify import get_watchdog_interval, notify
+from guard.recorded import Recorder
+from guard.recording import Recording
+from guard.telemetry.log import make_logger
+
+
+def test_the_service_manager_hears_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        notify("READY=1", {"NOTIFY_SOCKET": str(path)})
+        assert manager.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
+def test_without_a_service_manager_nothing_happens(environment: dict[str, str]) -> None:
+    notify("READY=1", environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "10000000"}, 5.0),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}, 5.0),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
+    environment: dict[str, str], interval: float | None
+) -> None:
+    assert get_watchdog_interval(environment) == interval
+
+
+def test_the_journal_gets_one_json_object_a_line() -> None:
+    stream = io.StringIO()
+    log = make_logger(stream)
+    log.info("ready", mode="enforce")
+    log.error("handler error", exc_info=ValueError("two\nlines"))
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (first["event"], first["mode"], first["level"]) == ("ready", "enforce", "info")
+    assert "two" in second["exception"]
+
+
+def test_people_get_text() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    make_logger(stream).info("ready", mode="enforce")
+    assert "ready" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "recording", devices={"kitchen": True}, epoch_ns=0, mode=Mode.MONITOR)
+    failures: list[RecordingError] = []
+    recording = Recording(recorder, on_failure=failures.append)
+    recording.packet(b"\x45", "kitchen", Direction.UPSTREAM, 1)
+    assert recording.active
+    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123  # a device, not a path of ours
+        os.dup2(full.fileno(), recorder._events.fileno())
+    for step in range(3):
+        recording.event(MuteEvent(0.0, MuteState.MUTED), "kitchen", 2 + step)
+        recording.packet(b"\x45", "kitchen", Direction.UPSTREAM, 3 + step)
+        recording.mode(Mode.ENFORCE, 4 + step)
+        recording.timer(5 + step)
+        recording.flush()
+    assert not recording.active
+    assert len(failures) == 1
+    assert "No space left" in str(failures[0])
+    recording.close()
