@@ -71,6 +71,7 @@ REASONS: dict[Reason, str] = {
     Reason.EARLY_DATA: "TLS 1.3 early data, or records that cannot be told from it",
     Reason.HANDSHAKE_CAP: "a handshake record beyond its caps or out of its turn",
     Reason.BAD_HANDSHAKE: "a ClientHello that does not read as one",
+    Reason.HANDSHAKE_BUDGET: "more bytes of handshakes than the budget allows",
     Reason.CONNECTION_RATE: "more new connections than the budget allows",
     Reason.HEARTBEAT_TOO_SOON: "as long as a heartbeat, but too soon after the last",
     Reason.HEARTBEAT_BUDGET: "more heartbeats than the budget allows",

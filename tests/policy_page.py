@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from guard import wording
+from guard.core.bound import get_bound, get_explained_bound, get_local_bound
 from guard.core.policy import BUDGET_UNITS, EXCEPTIONS, REFUSALS, STRICT, Policy
 from guard.core.verdict import Reason, Scope
 from guard.rules import load_policy
@@ -40,6 +41,19 @@ Whatever passes without a wake word has one. `per hour` flows in steadily, `burs
 beyond it the packet is judged as application data. `rules/policy.toml` has the limits with their reasons.
 """
 
+_BOUND = """### The bound
+
+The payload bytes that can leave the home in an hour without a wake word, whatever the device does.
+`wakeguard status` prints the same. Voice at 32 kbit/s would be 14,400,000.
+"""
+
+_LOCAL = """Besides, to the home's own network only:
+"""
+
+_EXPLAINED = """And what one wake word explains: at most this much inside the interaction, and as control requests on
+its connections in the hour after it.
+"""
+
 _EXCEPTIONS = """## Failures
 
 Every failure has a name, a verdict in `[exceptions]` of `rules/policy.toml`, and a counter. `drop-packet` and
@@ -70,6 +84,14 @@ def write_page(policy: Policy) -> str:
         _table(("scope", "what is refused"), ((f"`{name}`", text) for name, text in wording.SCOPES.items())),
         _BUDGETS,
         _table(("budget", "unit", "per hour", "burst", "at most in an hour"), _budget_rows(policy)),
+        _BOUND,
+        _table(("part", "strict", "balanced"), _bound_rows(policy)),
+        _LOCAL,
+        _table(
+            ("part", "bytes an hour"), ((f"`{n}`", f"{b:,.0f}") for n, b in get_local_bound(policy).items())
+        ),
+        _EXPLAINED,
+        _table(("part", "bytes"), ((f"`{n}`", f"{b:,.0f}") for n, b in get_explained_bound(policy).items())),
         _EXCEPTIONS,
         _table(
             ("failure", "what", "default", "always"),
@@ -82,6 +104,13 @@ def write_page(policy: Policy) -> str:
         _table(("reason", "what", "verdict", "scope", "always"), map(_reason_row, Reason)),
     ]
     return "\n".join(parts)
+
+
+def _bound_rows(policy: Policy) -> Iterable[Sequence[str]]:
+    strict, balanced = get_bound(policy, balanced=False), get_bound(policy, balanced=True)
+    for name, most in balanced.items():
+        yield f"`{name}`", f"{strict.get(name, 0):,.0f}", f"{most:,.0f}"
+    yield "**sum**", f"**{sum(strict.values()):,.0f}**", f"**{sum(balanced.values()):,.0f}**"
 
 
 def _budget_rows(policy: Policy) -> Iterable[Sequence[str]]:

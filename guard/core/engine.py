@@ -354,7 +354,9 @@ class Engine:
                 return state.judge.judge_opaque(flow.key, size, now)
             return state.judge.judge_tls(flow, size, now, reason)
         if kinds & KIND_HANDSHAKE:
-            return _HANDSHAKE
+            if state.judge.handshakes.take(size, now):
+                return _HANDSHAKE
+            return state.judge.judge_app_data(size, now, Reason.HANDSHAKE_BUDGET)
         return _HEARTBEAT_REPLY if reply else _HEARTBEAT
 
     def _judge_retransmission(

@@ -65,6 +65,7 @@ class Judge:
         "buckets",
         "connections",
         "context",
+        "handshakes",
         "retransmits",
     )
 
@@ -75,6 +76,7 @@ class Judge:
         self.buckets = {name: TokenBucket(budget) for name, budget in policy.budgets.items()}
         self.acks = self.buckets["ack"]
         self.connections = self.buckets["connection"]
+        self.handshakes = self.buckets["handshake"]
         self.retransmits = self.buckets["retransmit"]
         # what control traffic may use: lineage or not -> budget, decision
         self._upkeep = {

@@ -380,6 +380,13 @@ _SUITES_1_2 = {
 }
 
 
+# One of each shape that a record can take.
+SUITES = frozenset(
+    [Suite(TLS_1_3, 0, tag, 0, False, size) for tag, size in _SUITES_1_3.values()]
+    + [Suite(0x0303, *shape, etm, 0) for shape in _SUITES_1_2.values() for etm in (False, True)]
+)
+
+
 @cache
 def get_suite(version: int, cipher_suite: int, *, encrypt_then_mac: bool) -> Suite | None:
     """Return the Suite of a ServerHello, None for one that is not known (its lengths cannot be judged)."""

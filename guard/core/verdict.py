@@ -103,6 +103,7 @@ class Reason(StrEnum):
     EARLY_DATA = "early_data"
     HANDSHAKE_CAP = "handshake_cap"
     BAD_HANDSHAKE = "bad_handshake"
+    HANDSHAKE_BUDGET = "handshake_budget"
     CONNECTION_RATE = "connection_rate"
     HEARTBEAT_TOO_SOON = "heartbeat_too_soon"
     HEARTBEAT_BUDGET = "heartbeat_budget"
