@@ -11,6 +11,7 @@ with a packet stands in ``fault``.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from struct import Struct
 
@@ -155,6 +156,7 @@ def reverse_key(key: bytes) -> bytes:
     return key[half : 2 * half] + key[:half] + ports[2:] + ports[:2]
 
 
+@lru_cache(maxsize=4096)  # packets without a flow are named one by one
 def format_key(protocol: int, key: bytes) -> str:
     """Return ``tcp 10.0.0.2:46619 > 52.4.1.9:443``: source first, brackets for IPv6."""
     name = PROTOCOL_NAMES.get(protocol, f"ip-proto-{protocol}")
