@@ -292,3 +292,16 @@ def test_an_answer_that_is_none_is_one_clear_line(tmp_path: Path, answer: bytes)
             ask(tmp_path / "control.sock", "status", timeout=5)
         thread.join()
     assert "\n" not in str(caught.value)
+
+
+def test_every_command_is_documented() -> None:
+    from guard.cli import COMMANDS
+    from guard.commands import Commands
+
+    text = (Path(__file__).parent.parent / "docs" / "control.md").read_text()
+    for name, row in COMMANDS.items():
+        if row.target.startswith("guard.cli.live:"):
+            assert f"| `wakeguard {name}` |" in text
+    nothing: Any = None
+    for command in Commands(nothing, nothing, nothing, stop=nothing).table:
+        assert f"| `{command}` |" in text

@@ -75,7 +75,7 @@ def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> 
     failures: list[RecordingError] = []
     recording = Recording(recorder, on_failure=failures.append)
     recording.packet(b"\x45", "kitchen", Direction.UPSTREAM, 1)
-    assert recording.active
+    active = [recording.active]
     with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123  # a device, not a path of ours
         os.dup2(full.fileno(), recorder._events.fileno())
     for step in range(3):
@@ -84,7 +84,8 @@ def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> 
         recording.mode(Mode.ENFORCE, 4 + step)
         recording.timer(5 + step)
         recording.flush()
-    assert not recording.active
+    active.append(recording.active)
+    assert active == [True, False]
     assert len(failures) == 1
     assert "No space left" in str(failures[0])
     recording.close()
