@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,8 @@ def test_pcap_is_read_in_both_byte_orders_and_resolutions(
 
 
 @pytest.mark.parametrize("make", [small_pcapng, lambda: pcap(zip(TIMES, FRAMES, strict=True))])
-def test_gzip_is_told_by_its_magic(tmp_path: Path, make: object) -> None:
-    data = make()  # type: ignore[operator]
+def test_gzip_is_told_by_its_magic(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    data = make()
     plain = [frame[3] for frame in read(data, tmp_path)]
     assert [frame[3] for frame in read(gzip.compress(data), tmp_path)] == plain
     half = len(data) // 2  # two members, as `cat a.gz b.gz` or pigz make, and padding behind
@@ -174,8 +175,8 @@ def test_interfaces_have_their_own_clock_link_type_and_name(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("make", [small_pcapng, lambda: pcap(zip(TIMES, FRAMES, strict=True))])
-def test_truncated_at_every_byte_what_precedes_is_read(tmp_path: Path, make: object) -> None:
-    data = make()  # type: ignore[operator]
+def test_truncated_at_every_byte_what_precedes_is_read(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    data = make()
     ends: list[int] = []  # where each frame is complete
     whole = read(data, tmp_path)
     frames: list[Frame] = []

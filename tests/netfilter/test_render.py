@@ -20,7 +20,7 @@ BOTH = [(mode, family) for mode in Mode for family in ("ipv4", "ipv6")]
 
 
 def rules(mode: Mode, family: str, spec: RulesetSpec = SPEC) -> list[str]:
-    text = dict(render(replace(spec, mode=mode)))[family]  # type: ignore[index]
+    text = dict(render(replace(spec, mode=mode)))[family]  # type: ignore[index]  # keyed by plain text
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
@@ -115,4 +115,4 @@ def test_a_device_known_in_one_family_only_leaves_the_other_valid() -> None:
 )
 def test_nothing_but_plain_values_gets_into_a_rule(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(NetfilterError, match=re.escape(complaint)):
-        render(replace(SPEC, **change))  # type: ignore[arg-type]
+        render(replace(SPEC, **change))  # type: ignore[arg-type]  # wrong on purpose

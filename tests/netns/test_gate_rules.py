@@ -25,7 +25,7 @@ families = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
 
 def install(home: Household, mode: Mode, **options: object) -> None:
     with home.gate.enter():
-        ruleset.apply(home.make_spec(mode, **options))  # type: ignore[arg-type]
+        ruleset.apply(home.make_spec(mode, **options))  # type: ignore[arg-type]  # any option
 
 
 def tables(family: socket.AddressFamily, gate: Namespace, *words: str) -> str:
