@@ -77,7 +77,6 @@ class Session(asyncio.Protocol):
         self.was_reset = False
         self.received = RecordCounter()
         self.peer: tuple[str, int] = ("", 0)
-        self.local: tuple[str, int] = ("", 0)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
@@ -98,8 +97,9 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin TLS when this is the client's end."""
         self._transport = cast(asyncio.Transport, transport)
-        self.peer = transport.get_extra_info("peername")[:2]
-        self.local = transport.get_extra_info("sockname")[:2]
+        name = transport.get_extra_info("peername")  # None when the connection was reset meanwhile
+        if name is not None:
+            self.peer = name[:2]
         if self._on_open is not None:
             self._on_open(self)
         if not self._server_side:

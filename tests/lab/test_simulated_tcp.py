@@ -130,3 +130,28 @@ def test_waiting_takes_no_time_and_follows_the_clock() -> None:
         return loop.time() - start
 
     assert virtual_time.run(main()) == pytest.approx(86_400)
+
+
+def test_a_connection_that_was_reset_before_its_beginning_is_simply_lost(tmp_path: Path) -> None:
+    class Gone(asyncio.Transport):
+        """A transport without a peer."""
+
+        def is_closing(self) -> bool:
+            return True
+
+        def write(self, data: object) -> None:
+            pass
+
+    async def main() -> None:
+        certificate, _key = make_certificate(tmp_path)
+        context = client_context(certificate, "1.3")
+        session = Session(context, server_hostname="a.cloud.example", on_frame=lambda *_: None)
+        session.connection_made(Gone())
+        session.connection_lost(ConnectionResetError())
+        assert session.was_reset
+        with pytest.raises(SessionLostError):
+            await session.ready
+        with pytest.raises(SessionLostError):
+            session.send([PING])
+
+    virtual_time.run(main())
