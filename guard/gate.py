@@ -135,6 +135,8 @@ class Gate:
             if row is None or not self.open:
                 self._answer_unjudged(packet, row)
                 answered = True
+                if self._clock() >= self._pause_ns:
+                    raise Pause
                 return
             ns = self._clock()
             if ns <= self._last_ns:

@@ -222,6 +222,17 @@ def test_a_full_queue_lets_the_others_have_their_turn() -> None:
     assert packet.answer is not UNANSWERED
 
 
+def test_a_flood_before_opening_ends_its_batch_too() -> None:
+    now = 0
+    gate, _ = make_gate(Mode.ENFORCE, clock=lambda: now)
+    gate.open = False
+    now = BATCH_NS
+    packet = FakePacket()
+    with pytest.raises(Pause):
+        gate.receive(packet)  # type: ignore[arg-type]  # a double
+    assert packet.answer == DROPPED
+
+
 def test_held_packets_wait_for_their_release() -> None:
     gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD, HOLD, ACCEPT)
     first, second, third = (receive(gate) for _ in range(3))
