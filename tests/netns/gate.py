@@ -131,8 +131,7 @@ class TlsCloud:
         self.family = family
         self.received = 0
         self._ends: list[tuple[socket.socket, threading.Thread]] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(make_certificate())
+        self._context = make_server_context()
         self._listener = home.cloud.socket(family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((home.cloud_address[family], PORT))
@@ -209,19 +208,18 @@ class TlsCloud:
 
 
 @functools.cache
-def make_certificate() -> str:
-    """Return the path of a self-signed certificate with its key."""
-    path = Path(tempfile.mkdtemp(prefix="wakeguard-test-"), "cloud.pem")
-    subprocess.run(
-        (
+def make_server_context() -> ssl.SSLContext:
+    """Return the cloud's context, with a self-signed certificate of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = f"{folder}/cloud.pem", f"{folder}/cloud.key"
+        command = (
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "1", "-subj", "/CN=cloud.test", "-keyout", str(path), "-out", f"{path}.crt"),
-        ),
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return str(path)
+            *("-nodes", "-days", "1", "-subj", "/CN=cloud.test", "-keyout", key, "-out", certificate),
+        )
+        subprocess.run(command, check=True, capture_output=True)
+        context.load_cert_chain(certificate, key)
+    return context
 
 
 def talks_in_vain(stream: ssl.SSLSocket, size: int) -> bool:
