@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from scapy.layers import inet, inet6
+from scapy.packet import Packet
 
 from guard.core.packet import (
     MAX_EXTENSION_HEADERS,
@@ -153,13 +155,13 @@ def test_payload_lies_inside_the_packet_where_there_is_no_fault() -> None:
 
 
 def test_scapy_reads_the_same() -> None:
-    inet = pytest.importorskip("scapy.layers.inet")
-    inet6 = pytest.importorskip("scapy.layers.inet6")
     chance = random.Random(3)
     for number in range(300):
         payload = chance.randbytes(chance.randrange(200))
         ports = (chance.randrange(1, 65536), chance.randrange(1, 65536))
         seq, ack = chance.randrange(1 << 32), chance.randrange(1 << 32)
+        above: Packet
+        below: Packet
         if number % 3:
             options = [("MSS", 1460), ("NOP", None), ("Timestamp", (1, 2))][: number % 4]
             above = inet.TCP(sport=ports[0], dport=ports[1], seq=seq, ack=ack, flags="PA", options=options)
