@@ -26,6 +26,7 @@ from guard.core.tls import (
     KIND_APP_DATA,
     KIND_HANDSHAKE,
     KIND_SYN,
+    RECORD_HEADER_BYTES,
     TLS_1_3,
     ClientHello,
     ContentType,
@@ -137,10 +138,10 @@ class Conversation:
             self.finished = True  # RFC 5246, 7.4.9: right after the ChangeCipherSpec
             allowed = length <= self._policy.finished_bytes
         elif self.version:
-            self._flight_bytes += length
+            self._flight_bytes += RECORD_HEADER_BYTES + length  # or empty records would be free
             allowed = self.version != TLS_1_3 and self._flight_bytes <= self._policy.flight_bytes
         else:
-            self._hello_bytes += length
+            self._hello_bytes += RECORD_HEADER_BYTES + length
             allowed = self._hello_bytes <= self._hello_cap
         return KIND_HANDSHAKE if allowed else self._app_data(Reason.HANDSHAKE_CAP)
 

@@ -26,6 +26,7 @@ class Context:
     __slots__ = (
         "_ends_at",
         "_policy",
+        "_sensor",
         "alive_until",
         "closed",
         "heard_at",
@@ -39,6 +40,7 @@ class Context:
 
     def __init__(self, policy: Policy, *, sensor: bool) -> None:
         self._policy = policy
+        self._sensor = sensor
         self.mute = MuteState.UNKNOWN if sensor else MuteState.UNMUTED
         self.mute_since: float | None = None  # when this state began
         self.heard_at: float | None = None  # when a state was last reported
@@ -64,16 +66,20 @@ class Context:
         policy = self._policy
         if isinstance(event, MuteEvent):
             self._set_mute(event.state, now, event.source)
+            if self._sensor:  # one that dies before its first sign of life must not leave the gate open
+                self.alive_until = now + policy.alive_timeout_s
         elif isinstance(event, AliveEvent):
             self.alive_until = now + policy.alive_timeout_s
             self._set_mute(event.mute, now, "led")
         elif self.closed is None:
             heard = min(event.t, now)
-            if heard + policy.listen_s > now:
+            # an older word than the last one, or the same again, changes nothing
+            if heard + policy.listen_s > now and heard + policy.max_s > self._ends_at:
                 self.interactions += 1
-                self.interaction_until = heard + policy.listen_s
+                self.interaction_until = max(self.interaction_until, heard + policy.listen_s)
                 self._ends_at = heard + policy.max_s
-                self.interaction_bytes = (policy.pre_roll_s + policy.listen_s) * policy.voice_bytes_per_s
+                allowance = (policy.pre_roll_s + policy.listen_s) * policy.voice_bytes_per_s
+                self.interaction_bytes = max(self.interaction_bytes, allowance)
 
     def hear_voice(self, now: float) -> None:
         """Keep the interaction open while the device sends a voice in it."""

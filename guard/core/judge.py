@@ -25,7 +25,6 @@ _CONTROL = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
 _PROBING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
 WITHIN_BUDGET = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.WITHIN_BUDGET)
 NEIGHBOUR_DISCOVERY = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.NEIGHBOUR_DISCOVERY)
-ALLOWED_ENDPOINT = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.ALLOWED_ENDPOINT)
 
 # UDP destination port -> budget; ``local`` ones only towards the home's own network
 _SERVICES = {53: "dns", 123: "ntp", 67: "dhcp", 547: "dhcp", 5353: "mdns", 1900: "ssdp"}
@@ -128,9 +127,10 @@ class Judge:
             return decision(packet_class, shown, _REFUSE, _FLOW, Reason.INTERACTION_CAP)
         if verdict is _HOLD and may_wait and refusal.waits and self._holds:
             return decision(packet_class, shown, _HOLD, None, reason or Reason.AWAITING_WAKE_WORD)
-        return decision(
-            packet_class, shown, _REFUSE, refusal.scope, reason or context.closed or Reason.NO_INTERACTION
-        )
+        if reason is None:
+            reason = context.closed or Reason.NO_INTERACTION
+            refusal = self._refusals.get(reason, _SOFT)
+        return decision(packet_class, shown, _REFUSE, refusal.scope, reason)
 
     def judge_tls(
         self, flow: Flow, size: int, now: float, reason: Reason | None, *, may_wait: bool = True
@@ -158,14 +158,16 @@ class Judge:
                         return passed
         return self.judge_app_data(size, now, reason, may_wait=may_wait)
 
-    def judge_opaque(self, key: bytes, size: int, now: float) -> Decision:
+    def judge_opaque(
+        self, key: bytes, size: int, now: float, packet_class: PacketClass = NOT_RELEVANT
+    ) -> Decision:
         """Judge TCP payload that is not TLS: refused as application data unless an endpoint has a row."""
         if self.context.closed is None and self._endpoints:
             ports = get_ports(key)
             for row, bucket in self._endpoints:
                 if ports is not None and row.matches(key, ports[1]) and bucket.take(size, now):
-                    return ALLOWED_ENDPOINT
-        return self.judge_app_data(size, now, Reason.OPAQUE_PAYLOAD, NOT_RELEVANT)
+                    return decision(packet_class, None, _ACCEPT, None, Reason.ALLOWED_ENDPOINT)
+        return self.judge_app_data(size, now, Reason.OPAQUE_PAYLOAD, packet_class)
 
     def judge_other(
         self, protocol: int, key: bytes, packet: bytes, offset: int, size: int, now: float
@@ -189,6 +191,7 @@ class Judge:
                     size
                     and packet[offset] in _NEIGHBOUR_DISCOVERY_TYPES
                     and packet[7] == _NEIGHBOUR_HOP_LIMIT
+                    and is_local(key[16:])  # it never leaves the link, so nothing else is a neighbour's
                 ):
                     return NEIGHBOUR_DISCOVERY
                 service = "icmp"

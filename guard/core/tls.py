@@ -108,8 +108,8 @@ class RecordStream:
     def receive(self, data: bytes, start: int, end: int, now: float) -> int:
         """Take ``data[start:end]``, the next bytes (at least one); return the union of their KINDs.
 
-        The bytes of a header that is not complete yet are KIND_SPLIT when they may begin application
-        data; the call that completes it leaves the record's KIND in ``resolved``.
+        The bytes of a header that is not complete yet are KIND_SPLIT: whatever its first byte, only the
+        length tells. The call that completes it leaves the record's KIND in ``resolved``.
         """
         remaining = self.remaining
         if end - start < remaining and self.sink is None:
@@ -164,7 +164,7 @@ class RecordStream:
                 missing = RECORD_HEADER_BYTES - len(self.header)
                 self.header += data[start : min(end, start + missing)]
                 if len(self.header) < RECORD_HEADER_BYTES:
-                    return kinds | self._kind_of_split()
+                    return kinds | KIND_SPLIT
                 header, self.header = self.header, b""
                 start += missing
                 content_type, version, length = _RECORD(header)
@@ -172,7 +172,7 @@ class RecordStream:
                 kinds |= self.resolved
             elif end - start < RECORD_HEADER_BYTES:
                 self.header = data[start:end]
-                return kinds | self._kind_of_split()
+                return kinds | KIND_SPLIT
             else:
                 content_type, version, length = _RECORD(data, start)
                 kinds |= self._begin(content_type, version, length, now)
@@ -202,14 +202,6 @@ class RecordStream:
         if self.unlisted is not None:
             self.records.append(self.unlisted)
             self.unlisted = None
-
-    def _kind_of_split(self) -> int:
-        """Judge a header by its first byte alone: only application data may begin with 23."""
-        may_be_handshake = self.header[0] in _HANDSHAKE_TYPES and self.framing in (_START, _FRAMED)
-        return KIND_HANDSHAKE if may_be_handshake else KIND_SPLIT
-
-
-_HANDSHAKE_TYPES = (ContentType.CHANGE_CIPHER_SPEC, ContentType.ALERT, ContentType.HANDSHAKE)
 
 
 # -- the two hellos ----------------------------------------------------------------------------------
