@@ -22,7 +22,7 @@ from guard.core.judge import Judge
 from guard.core.packet import ACK, FIN, RST, SYN, TCP, URG, Fields, format_key, parse_packet, reverse_key
 from guard.core.policy import Action, Policy
 from guard.core.tcp import MASK, distance
-from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT
+from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT, Framing
 from guard.core.verdict import (
     Decision,
     Direction,
@@ -190,9 +190,9 @@ class Engine:
         """Take a sensor event; return the packets it releases as (packet_id, decision)."""
         state = self._devices[device]
         context = state.context
-        before = context.interaction_until
+        before = context.interactions
         context.receive(event, now)
-        if context.interaction_until > max(before, now):
+        if context.interactions != before:
             state.wakes_at = now
         released: list[tuple[int, Decision]] = []
         if context.justify(now) is not Justification.JUSTIFIED:
@@ -212,8 +212,9 @@ class Engine:
             due = self.timer
             for state in self._devices.values():
                 if state.context.alive_until <= due:
+                    muted = state.context.mute is MuteState.MUTED
                     state.context.lose_sensor(due)
-                    if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT:
+                    if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT and not muted:
                         state.context.closed = None
                     else:
                         for hold in state.holds:
@@ -299,6 +300,8 @@ class Engine:
         if not size:
             if flags & (FIN | RST):
                 flow.closed = True
+                if flags & FIN:
+                    flow.up.finish(seq)
             answer = _TCP_CONTROL if state.judge.acks.take(1, now) else self._over_rate(state, now)
         elif flags & _SPECIAL_FLAGS:
             answer = state.judge.judge_app_data(
@@ -308,6 +311,8 @@ class Engine:
             if flags & FIN:
                 flow.closed = True
             answer = self._receive_payload(state, flow, packet, offset, size, seq, now)
+            if flags & FIN:
+                flow.up.finish((seq + size) & MASK)
             if flow.client.records:
                 self.facts.records = flow.client.records
                 flow.client.records = []
@@ -330,13 +335,12 @@ class Engine:
             if old < 0:
                 up.put_aside(seq, packet, offset, size, self._get_room(state))
                 return state.judge.judge_app_data(size, now, Reason.OUT_OF_ORDER)
-            if distance(seq, up.floor_seq) < 0:
-                return state.judge.judge_app_data(size, now, Reason.MIDSTREAM)
             if old >= size:
                 return self._judge_retransmission(state, flow, packet, offset, size, seq, now)
             same, kinds, forgotten = up.compare(seq, packet, offset, old)
             if not same:
                 return state.judge.judge_app_data(size, now, Reason.OVERLAP_MISMATCH)
+            never_seen = distance(seq, up.floor_seq) < 0
             kinds |= flow.receive_new(packet, offset + old, size - old, now)
             if kinds & KIND_SPLIT:  # a header that began in the old bytes may be complete now
                 kinds = kinds & ~KIND_SPLIT | up.compare(seq, packet, offset, size)[1]
@@ -344,9 +348,14 @@ class Engine:
             reply = flow.conversation.heartbeat_reply
             if up.pending:
                 flow.drain(now)
+            if never_seen:
+                return state.judge.judge_app_data(size, now, flow.conversation.gap_reason)
             if forgotten and not kinds & _APP_DATA_KINDS and not state.judge.retransmits.take(forgotten, now):
                 kinds, reason = KIND_APP_DATA, Reason.BUDGET_EXHAUSTED
-        if up.unacked_bytes > self._unacked_limit or state.flows.ledger.kept_bytes > self._kept_limit:
+        ledger = state.flows.ledger
+        if ledger.kept_bytes > self._kept_limit:
+            state.flows.make_room()
+        if up.unacked_bytes > self._unacked_limit or ledger.kept_bytes > self._kept_limit:
             up.forget_seen()
             return state.judge.judge_app_data(size, now, Reason.RETRANSMISSION_BUFFER)
         if kinds & _APP_DATA_KINDS:
@@ -369,10 +378,14 @@ class Engine:
         keep_alive = (
             size == _KEEP_ALIVE_BYTES and distance(up.next_seq, seq) == size and up.unacked_seq == up.next_seq
         )
+        if not keep_alive and distance(seq, up.floor_seq) < 0:
+            return state.judge.judge_app_data(size, now, flow.conversation.gap_reason)
         same, kinds, forgotten = (True, 0, size) if keep_alive else up.compare(seq, packet, offset, size)
         if not same:
             return state.judge.judge_app_data(size, now, Reason.OVERLAP_MISMATCH)
         if kinds & _APP_DATA_KINDS:
+            if flow.client.framing is Framing.OPAQUE and not flow.inbound:
+                return state.judge.judge_opaque(flow.key, size, now, _RETRANSMIT)
             reason = None if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
             return state.judge.judge_app_data(size, now, reason, _RETRANSMIT)
         if forgotten and not state.judge.retransmits.take(forgotten, now):
@@ -463,6 +476,8 @@ class Engine:
         if flow.condemned and self._enforce:
             if flags & RST and answer is _TCP_CONTROL:
                 return answer  # the device may say that it gives up
+            if answer.reason is Reason.INTERACTION:
+                state.context.interaction_bytes += self.facts.payload_bytes  # it did not pass
             return decision(answer.packet_class, answer.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED)
         after = self._is_after_reset(state, flow, now)
         behind = flow.held_seq is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
@@ -549,7 +564,8 @@ class Engine:
     def _is_after_reset(self, state: _Device, flow: Flow, now: float) -> bool:
         if flow.reset_at is None:
             return False
-        if flow.reset_at < state.wakes_at or now - flow.reset_at >= self._policy.reconnect_s:
+        over = flow.reset_at < state.wakes_at or now - flow.reset_at >= self._policy.reconnect_s
+        if over or self._enforce:
             flow.reset_at = None
             return False
         return True
@@ -586,9 +602,15 @@ class Engine:
             self._set_timer()
 
     def _get_room(self, state: _Device) -> int:
-        """Return how many bytes beyond a gap one stream may keep now."""
-        if state.flows.ledger.kept_bytes > self._kept_limit:
-            return 0
+        """Return how many bytes beyond a gap one stream may keep now.
+
+        What is beyond gaps has half of the room: however much it is, retransmissions can be verified.
+        """
+        ledger = state.flows.ledger
+        if ledger.kept_bytes > self._kept_limit // 2:
+            state.flows.make_room()
+            if ledger.kept_bytes > self._kept_limit // 2:
+                return 0
         return self._pending_limit
 
     def _over_rate(self, state: _Device, now: float) -> Decision:

@@ -137,8 +137,7 @@ class Flow:
         else:
             seen = distance(down.next_seq, seq)
             if seen < 0:
-                down.put_aside(seq, packet, start, length, limit)
-                if down.gap_bytes + length <= limit:
+                if down.put_aside(seq, packet, start, length, limit):
                     return
                 server.lose()  # the gap is too wide to wait for: go on with what lies behind it
                 down.next_seq = down.pending[0][0] if down.pending else (seq + length) & MASK
@@ -151,6 +150,12 @@ class Flow:
             down.next_seq = (its_seq + its_length) & MASK
         if server.records:
             server.records.clear()
+
+    def forget_bytes(self) -> None:
+        """Drop everything that is kept in memory."""
+        self.up.forget_all()
+        if self.down is not None:
+            self.down.forget_all()
 
     def has_unacked_app_data(self) -> bool:
         """Say whether application data passed that the peer has not acknowledged."""
@@ -200,9 +205,13 @@ class FlowTable:
         """Forget a flow (its number of lives is kept)."""
         self._flows.pop(flow.key, None)
         self._flows.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
-        flow.up.forget_all()
-        if flow.down is not None:
-            flow.down.forget_all()
+        flow.forget_bytes()
+
+    def make_room(self) -> None:
+        """Forget what condemned flows keep: their bytes are never acknowledged, and none will pass."""
+        for flow in self:
+            if flow.condemned:
+                flow.forget_bytes()
 
     def expire(self, now: float) -> None:
         """Forget the flows that have been idle for too long, and what idle flows keep in memory."""
@@ -213,8 +222,13 @@ class FlowTable:
         )
         for flow in list(self):
             idle = now - flow.last_seen
-            if idle >= (closed_idle if flow.closed else tcp_idle):
+            if idle >= (closed_idle if flow.closed and not flow.condemned else tcp_idle):
                 self.remove(flow)
+            elif idle >= sweep and flow.condemned:
+                flow.forget_bytes()
             elif idle >= sweep:
                 flow.up.forget_acknowledged()
+                flow.up.forget_pending()
+                if flow.down is not None:
+                    flow.down.forget_pending()
             flow.up.raise_floor()

@@ -7,11 +7,16 @@ Each chunk of bytes carries an opaque ``kinds`` number for whoever asks what tho
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from itertools import islice
 
 MASK = 0xFFFFFFFF
 HALF = 0x80000000
 FLOOR_REACH = 1 << 30
+CHUNK_BYTES = (
+    200  # what a chunk takes beside its packet (measured, 64-bit CPython): counted, or small ones are free
+)
 KEPT_CHUNKS = 4  # acknowledged chunks kept: an acknowledgement may be lost behind us, then they come again
 
 
@@ -26,7 +31,7 @@ Chunk = tuple[int, bytes, int, int, int]
 
 
 class Ledger:
-    """How many payload bytes all streams of one device keep in memory."""
+    """How many bytes a device's streams keep in memory: whole packets, and ``CHUNK_BYTES`` for each."""
 
     __slots__ = ("kept_bytes",)
 
@@ -40,6 +45,7 @@ class Stream:
     __slots__ = (
         "_ledger",
         "chunks",
+        "finished",
         "floor_seq",
         "gap_bytes",
         "next_seq",
@@ -52,21 +58,28 @@ class Stream:
         self._ledger = ledger
         self.next_seq = next_seq
         self.unacked_seq = next_seq
-        self.floor_seq = (
-            next_seq  # nothing is known of the bytes before it, not even that they were acknowledged
-        )
+        # nothing is known of the bytes before it, not even that they were acknowledged
+        self.floor_seq = next_seq
         self.chunks: deque[Chunk] = deque()  # seen, in order; the acknowledged ones are dropped
         self.unacked_bytes = 0  # kept in ``chunks``
         self.pending: list[Chunk] = []  # beyond a gap, sorted by seq, kinds 0
         self.gap_bytes = 0  # kept in ``pending``
+        self.finished = False  # FIN seen in order: it took a sequence number
 
     def append(self, packet: bytes, start: int, length: int, kinds: int) -> None:
         """Take the bytes at ``next_seq``."""
         seq = self.next_seq
         self.chunks.append((seq, packet, start, length, kinds))
-        self.unacked_bytes += length
-        self._ledger.kept_bytes += length
+        kept = len(packet) + CHUNK_BYTES
+        self.unacked_bytes += kept
+        self._ledger.kept_bytes += kept
         self.next_seq = (seq + length) & MASK
+
+    def finish(self, seq: int) -> None:
+        """Take a FIN at ``seq``; it counts as one byte."""
+        if seq == self.next_seq and not self.finished:
+            self.finished = True
+            self.next_seq = (seq + 1) & MASK
 
     def resolve(self, unresolved: int, kinds: int) -> None:
         """Replace the bit ``unresolved`` in the last chunks: what they began is now known."""
@@ -77,16 +90,20 @@ class Stream:
                 return
             chunks[at] = (seq, packet, start, length, before & ~unresolved | kinds)
 
-    def put_aside(self, seq: int, packet: bytes, start: int, length: int, limit: int) -> None:
-        """Keep bytes beyond the gap, within ``limit`` bytes in all; what does not fit is forgotten."""
-        if self.gap_bytes + length > limit:
-            return
-        at = len(self.pending)
-        while at and distance(self.pending[at - 1][0], seq) > 0:
-            at -= 1
-        self.pending.insert(at, (seq, packet, start, length, 0))
-        self.gap_bytes += length
-        self._ledger.kept_bytes += length
+    def put_aside(self, seq: int, packet: bytes, start: int, length: int, limit: int) -> bool:
+        """Keep bytes beyond the gap, within ``limit`` bytes in all; say whether they are there now."""
+        pending, base = self.pending, self.next_seq
+        beyond = (seq - base) & MASK
+        at = bisect_right(pending, beyond, key=lambda chunk: (chunk[0] - base) & MASK)
+        if at and ((pending[at - 1][0] - base) & MASK) + pending[at - 1][3] >= beyond + length:
+            return True  # sent again before the gap was filled
+        kept = len(packet) + CHUNK_BYTES
+        if self.gap_bytes + kept > limit:
+            return False
+        pending.insert(at, (seq, packet, start, length, 0))
+        self.gap_bytes += kept
+        self._ledger.kept_bytes += kept
+        return True
 
     def take_pending(self) -> Chunk | None:
         """Return bytes put aside that now continue the stream, trimmed to what is new, or None."""
@@ -96,8 +113,9 @@ class Stream:
             if seen < 0:
                 return None
             del self.pending[0]
-            self.gap_bytes -= length
-            self._ledger.kept_bytes -= length
+            kept = len(packet) + CHUNK_BYTES
+            self.gap_bytes -= kept
+            self._ledger.kept_bytes -= kept
             if seen < length:
                 return self.next_seq, packet, start + seen, length - seen, 0
         return None
@@ -125,6 +143,7 @@ class Stream:
             self.next_seq = self.pending[0][0]
         else:
             self.next_seq = self.unacked_seq
+        self.floor_seq = self.next_seq  # of what lies before nobody can say whether it was ever seen
         return True
 
     def forget_acknowledged(self) -> None:
@@ -138,21 +157,26 @@ class Stream:
             self.floor_seq = (self.unacked_seq - FLOOR_REACH // 2) & MASK
 
     def forget_seen(self) -> None:
-        """Drop every chunk."""
+        """Drop every chunk; from here on nothing is known of those bytes."""
         while self.chunks:
             self._drop_oldest()
+        self.floor_seq = self.next_seq
 
     def forget_all(self) -> None:
         """Drop every chunk and what was put aside."""
         self.forget_seen()
+        self.forget_pending()
+
+    def forget_pending(self) -> None:
+        """Drop what was put aside."""
         self._ledger.kept_bytes -= self.gap_bytes
         self.gap_bytes = 0
         self.pending.clear()
 
     def _drop_oldest(self) -> None:
-        length = self.chunks.popleft()[3]
-        self.unacked_bytes -= length
-        self._ledger.kept_bytes -= length
+        kept = len(self.chunks.popleft()[1]) + CHUNK_BYTES
+        self.unacked_bytes -= kept
+        self._ledger.kept_bytes -= kept
 
     def compare(self, seq: int, packet: bytes, start: int, length: int) -> tuple[bool, int, int]:
         """Compare bytes at ``seq``, all of them before ``next_seq``, with what was seen there.
@@ -162,8 +186,16 @@ class Stream:
         same = True
         kinds = 0
         known = 0
-        for its_seq, its_packet, its_start, its_length, its_kinds in self.chunks:
+        chunks = self.chunks
+        at = 0
+        if len(chunks) > 2 * KEPT_CHUNKS:
+            first = chunks[0][0]
+            reach = max(distance(seq, first), 0)
+            at = max(bisect_right(chunks, reach, key=lambda chunk: (chunk[0] - first) & MASK) - 1, 0)
+        for its_seq, its_packet, its_start, its_length, its_kinds in islice(chunks, at, None):
             offset = distance(its_seq, seq)  # of the chunk within these bytes
+            if offset >= length:
+                break
             begin = max(offset, 0)
             end = min(offset + its_length, length)
             if begin >= end:
