@@ -13,6 +13,7 @@ what the engine must answer stands behind them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from guard.core.engine import DeviceSettings, Engine
@@ -23,7 +24,8 @@ from guard.rules import load_policy
 from tests import wire
 from tests.wire import ACK, PSH, SYN
 
-POLICY: Policy = load_policy()
+# Nothing waits for a wake word: each packet has its answer at once.
+POLICY: Policy = dataclasses.replace(load_policy(), hold_s=0.0)
 DEVICE = "kitchen"
 MASK = 0xFFFFFFFF
 UP, DOWN = Direction.UPSTREAM, Direction.DOWNSTREAM
