@@ -50,7 +50,8 @@ The payload bytes that can leave the home in an hour without a wake word, whatev
 _LOCAL = """Besides, to the home's own network only:
 """
 
-_EXPLAINED = """And what one wake word explains: at most this much inside the interaction, and as control requests on
+_EXPLAINED = """\
+And what one wake word explains: at most this much inside the interaction, and as control requests on
 its connections in the hour after it.
 """
 
