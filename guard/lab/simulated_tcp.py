@@ -28,10 +28,13 @@ class Outcome(Enum):
 
     PASS = "pass"  # noqa: S105  # no secret
     DROP = "drop"
+    HOLD = "hold"
     RESET = "reset"
 
 
-Judge = Callable[[bytes, Direction], Outcome]
+Settle = Callable[[Outcome], None]
+Judge = Callable[[bytes, Direction, Settle], Outcome]
+"""Says what becomes of a packet; after HOLD it calls the Settle once, later, with the final outcome."""
 
 
 class _Half:
@@ -45,6 +48,7 @@ class _Half:
         self.waiting: deque[bytes] = deque()
         self.retry: asyncio.TimerHandle | None = None
         self.retries = 0
+        self.held = False
 
 
 class _Transport(asyncio.Transport):
@@ -115,24 +119,37 @@ class Connection:
 
     def _offer(self, half: _Half) -> None:
         half.retry = None
+        while self._may_offer(half):
+            self._carry_out(half, self._show(half, Flags.PSH | Flags.ACK, half.waiting[0]))
+
+    def _may_offer(self, half: _Half) -> bool:
+        return bool(half.waiting) and half.retry is None and not half.held and not self.closed
+
+    def _settle(self, half: _Half, outcome: Outcome) -> None:
+        if half.held and not self.closed:
+            half.held = False
+            self._carry_out(half, outcome)
+            if half.retry is None:
+                self._offer(half)
+
+    def _carry_out(self, half: _Half, outcome: Outcome) -> None:
+        """Do to the first segment that waits what the judge said."""
         loop = asyncio.get_running_loop()
-        while half.waiting and not self.closed:
-            outcome = self._show(half, Flags.PSH | Flags.ACK, half.waiting[0])
-            if outcome is Outcome.RESET:
-                self._end(ConnectionResetError("the gate refused the flow"))
-            elif outcome is Outcome.DROP:
-                if half.retries == _RETRIES:
-                    self._end(TimeoutError("no acknowledgement"))
-                    return
-                half.retry = loop.call_later(_FIRST_RETRY_S * 2**half.retries, self._offer, half)
-                half.retries += 1
-                return
-            else:
-                segment = half.waiting.popleft()
-                half.sequence = half.sequence + len(segment) & _SEQUENCE_MASK
-                half.retries = 0
-                loop.call_soon(self._deliver, half.direction, segment)
-                self._show(self._other(half), Flags.ACK)
+        if outcome is Outcome.HOLD:
+            half.held = True
+        elif outcome is Outcome.RESET:
+            self._end(ConnectionResetError("the gate refused the flow"))
+        elif outcome is Outcome.PASS:
+            segment = half.waiting.popleft()
+            half.sequence = half.sequence + len(segment) & _SEQUENCE_MASK
+            half.retries = 0
+            loop.call_soon(self._deliver, half.direction, segment)
+            self._show(self._other(half), Flags.ACK)
+        elif half.retries == _RETRIES:
+            self._end(TimeoutError("no acknowledgement"))
+        else:
+            half.retry = loop.call_later(_FIRST_RETRY_S * 2**half.retries, self._offer, half)
+            half.retries += 1
 
     def _deliver(self, direction: Direction, segment: bytes) -> None:
         session = self._sessions[direction]
@@ -154,7 +171,7 @@ class Connection:
     def _show(self, half: _Half, flags: Flags, payload: bytes = b"") -> Outcome:
         ack = self._other(half).sequence if Flags.ACK in flags else 0
         packet = build_packet(half.source, half.target, flags, seq=half.sequence, ack=ack, payload=payload)
-        return self._judge(packet, half.direction)
+        return self._judge(packet, half.direction, lambda outcome: self._settle(half, outcome))
 
 
 def _name(endpoint: Endpoint) -> tuple[str, int]:

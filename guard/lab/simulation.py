@@ -14,7 +14,8 @@ from pathlib import Path
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import Event
-from guard.core.verdict import Direction, Mode, Scope, Verdict
+from guard.core.policy import Policy
+from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.lab.certificate import client_context, make_certificate, server_context
 from guard.lab.cloud import Cloud
 from guard.lab.echo import Echo
@@ -23,7 +24,7 @@ from guard.lab.namespaces import DEVICES, Device
 from guard.lab.process import Command
 from guard.lab.segments import Endpoint
 from guard.lab.session import Session
-from guard.lab.simulated_tcp import Connection, Outcome
+from guard.lab.simulated_tcp import Connection, Outcome, Settle
 from guard.rules import load_policy
 
 _HTTPS = 443
@@ -36,16 +37,18 @@ class SimulatedHousehold:
 
     kernel = False
 
-    def __init__(self, *, period_scale: float) -> None:
+    def __init__(self, *, period_scale: float, policy: Policy | None = None) -> None:
         self.period_scale = period_scale
         self._engine = Engine(
-            load_policy().scaled(period_scale),
+            (policy or load_policy()).scaled(period_scale),
             devices={device.name: DeviceSettings(sensor=True) for device in DEVICES},
             mode=Mode.MONITOR,
         )
         self._mode = Mode.MONITOR
         self._time_ns = 0
         self._connections = 0
+        self._held: dict[int, Settle] = {}  # packet id -> whom to tell
+        self._timer: asyncio.TimerHandle | None = None
         with tempfile.TemporaryDirectory(prefix="wakeguard-lab-") as directory:
             certificate, key = make_certificate(Path(directory))
             server = server_context(certificate, key)
@@ -68,6 +71,8 @@ class SimulatedHousehold:
         """Let every connection go."""
         for echo in self._echos.values():
             echo.handle({"do": "stop"})
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def set_mode(self, mode: Mode) -> None:
         """Switch the engine."""
@@ -77,7 +82,9 @@ class SimulatedHousehold:
     def publish(self, event: Event) -> None:
         """Hand the event to the engine, once for each device."""
         for device in DEVICES:
-            self._engine.receive_event(event, device=device.name, now=self._advance())
+            now = self._advance()
+            self._release(self._engine.receive_event(event, device=device.name, now=now))
+        self._set_timer()
 
     async def call(self, who: str, command: Command) -> Command:
         """Call the Echo or the cloud directly."""
@@ -100,7 +107,7 @@ class SimulatedHousehold:
         async def dial(make: Callable[[], Session], host: str) -> Session:
             self._connections += 1
             connection = Connection(
-                lambda packet, direction: self._judge(device.name, packet, direction),
+                lambda packet, direction, settle: self._judge(device.name, packet, direction, settle),
                 Endpoint(device.address, _FIRST_PORT + self._connections),
                 Endpoint(device.cloud[host], _HTTPS),
                 sequence=self._connections * _SEQUENCE_STEP,
@@ -111,18 +118,46 @@ class SimulatedHousehold:
 
         return lambda make, host: asyncio.ensure_future(dial(make, host))
 
-    def _judge(self, device: str, packet: bytes, direction: Direction) -> Outcome:
+    def _judge(self, device: str, packet: bytes, direction: Direction, settle: Settle) -> Outcome:
         decision = self._engine.receive_packet(
             packet, device=device, direction=direction, now=self._advance()
         )
-        if self._mode is Mode.MONITOR or decision.verdict is not Verdict.REFUSE:
+        outcome = self._get_outcome(decision)
+        if outcome is Outcome.HOLD:
+            self._held[self._engine.facts.packet_id] = settle
+            self._set_timer()
+        return outcome
+
+    def _get_outcome(self, decision: Decision) -> Outcome:
+        if self._mode is Mode.MONITOR or decision.verdict is Verdict.ACCEPT:
             return Outcome.PASS
+        if decision.verdict is Verdict.HOLD:
+            return Outcome.HOLD
         return Outcome.RESET if decision.scope is Scope.FLOW else Outcome.DROP
+
+    def _release(self, released: list[tuple[int, Decision]]) -> None:
+        """Tell the connections, one after the other and not from within the engine's own call."""
+        loop = asyncio.get_running_loop()
+        for packet_id, decision in released:
+            settle = self._held.pop(packet_id, None)
+            if settle is not None:
+                loop.call_soon(settle, self._get_outcome(decision))
+
+    def _set_timer(self) -> None:
+        """See to it that the engine's timer is served when it is due, packets or not."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._engine.get_timer()
+        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._serve_timer)
+
+    def _serve_timer(self) -> None:
+        self._advance()
+        self._set_timer()
 
     def _advance(self) -> float:
         """Return the engine's time, strictly increasing, with its timers done."""
         self._time_ns = max(self._time_ns + 1, round(asyncio.get_running_loop().time() * 1e9))
         now = self._time_ns / 1e9
         while (deadline := self._engine.get_timer()) is not None and deadline <= now:
-            self._engine.handle_timer(now=now)
+            self._release(self._engine.handle_timer(now=now))
         return now

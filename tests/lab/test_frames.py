@@ -14,7 +14,7 @@ from guard.lab.certificate import client_context, make_certificate, server_conte
 from guard.lab.frames import Frame, FrameReader, Kind
 from guard.lab.segments import Endpoint
 from guard.lab.session import APPLICATION_DATA, RecordCounter, Session
-from guard.lab.simulated_tcp import Connection, Outcome
+from guard.lab.simulated_tcp import Connection, Outcome, Settle
 
 FRAMES = [Frame(Kind.PING, 3, 0, 17), Frame(Kind.BEAT, 15, 0, 4), Frame(Kind.VOICE_END, 0, 255, 89)]
 STREAM = b"".join(frame.encode() for frame in FRAMES)
@@ -93,7 +93,7 @@ def _exchange(directory: Path, tls: str, sent: list[Frame]) -> bytes:
             on_frame=lambda *_: None,
         )
 
-        def judge(packet: bytes, direction: Direction) -> Outcome:
+        def judge(packet: bytes, direction: Direction, _settle: Settle) -> Outcome:
             if direction is Direction.UPSTREAM:
                 upstream.extend(packet[20 + (packet[32] >> 4) * 4 :])
             return Outcome.PASS

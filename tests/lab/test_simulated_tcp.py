@@ -15,7 +15,7 @@ from guard.lab.certificate import client_context, make_certificate, server_conte
 from guard.lab.frames import Frame, Kind
 from guard.lab.segments import Endpoint, Flags, build_packet
 from guard.lab.session import Session, SessionLostError
-from guard.lab.simulated_tcp import Connection, Outcome
+from guard.lab.simulated_tcp import Connection, Outcome, Settle
 
 V4 = Endpoint("192.0.2.1", 4000), Endpoint("198.51.100.7", 443)
 V6 = Endpoint("2001:db8::1", 4000), Endpoint("2001:db8::2", 443)
@@ -62,7 +62,7 @@ class _Scene:
         await device.ready
         return device
 
-    def _judge(self, packet: bytes, direction: Direction) -> Outcome:
+    def _judge(self, packet: bytes, direction: Direction, _settle: Settle) -> Outcome:
         if direction is Direction.DOWNSTREAM:
             return Outcome.PASS
         self.shown.append(packet)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from guard.core.engine import Engine
+from guard.core.event import AliveEvent, MuteState, WakeEvent
 from guard.core.verdict import Mode, PacketClass, Reason, Verdict, decision
 from guard.lab import frames, virtual_time
 from guard.lab.runner import Result, Runner, make_phases
 from guard.lab.scenario import SITUATIONS, Act
 from guard.lab.simulation import SimulatedHousehold
 from guard.lab.verdict import find_faults, get_app_data, get_success
+from guard.rules import load_policy
 
 SCALE = 0.05
 COMMAND = frames.get_bytes(frames.utterance(0, 0, seconds=1.2))
@@ -150,3 +152,34 @@ def test_voice_is_paced_as_a_real_one() -> None:
 
     virtual_time.run(main())
     assert 1.4 <= spoken[0] <= 1.55
+
+
+@pytest.mark.parametrize(("late", "answered"), [(0.6, True), (1.5, False)])
+def test_voice_waits_for_a_wake_word_that_comes_late_and_not_for_ever(*, late: float, answered: bool) -> None:
+    size = frames.get_bytes(frames.utterance(0, 1, seconds=1.2))
+
+    async def main() -> None:
+        household = SimulatedHousehold(period_scale=SCALE, policy=replace(load_policy(), hold_s=0.8))
+        loop = asyncio.get_running_loop()
+        household.publish(AliveEvent(loop.time(), MuteState.UNMUTED))
+        await household.call("eager", {"do": "start"})
+        await household.set_mode(Mode.ENFORCE)
+        await asyncio.sleep(1)
+        household.publish(AliveEvent(loop.time(), MuteState.UNMUTED))
+        await household.call("eager", {"do": "errand", "errand": Act.VOICE, "item": 1, "seconds": 1.2})
+        await asyncio.sleep(late)
+        cloud = await household.call("cloud", {"do": "report"})
+        assert [row for row in cloud["received"] if row[3] == 1] == []
+        if answered:
+            household.publish(WakeEvent(loop.time(), "alexa"))
+        await asyncio.sleep(1)
+        household.publish(AliveEvent(loop.time(), MuteState.UNMUTED))
+        await asyncio.sleep(2)
+        cloud = await household.call("cloud", {"do": "report"})
+        assert sum(row[4] for row in cloud["received"] if row[3] == 1) == (size if answered else 0)
+        echo = await household.call("eager", {"do": "report"})
+        assert bool(echo["succeeded"]) is answered
+        assert bool(echo["resets"]) is not answered
+        await household.stop()
+
+    virtual_time.run(main())
