@@ -17,6 +17,7 @@ from hardware.wav import BLOCK_BYTES, cut_blocks, read_wav
 
 CLIP = Path(__file__).with_name("sounds") / "alexa.wav"
 WORD = "alexa"
+LEAD_BLOCKS = 50  # 1 s of silence before it: a streaming model needs a past (measured: 0.5 s do)
 TAIL_BLOCKS = 75  # 1.5 s of silence after the clip: the slowest detector answers within it
 
 
@@ -27,6 +28,8 @@ def check(detector: Detector, *, threshold: float, wait: Callable[[float], objec
     """
     detector.reset()
     heard = 0.0
+    for _ in range(LEAD_BLOCKS):
+        detector.receive_audio(bytes(BLOCK_BYTES))
     for block in cut_blocks(_read_clip(), start=0.0):
         heard = max([heard, *(score.score for score in detector.receive_audio(block.channels[0]))])
     for _ in range(TAIL_BLOCKS):

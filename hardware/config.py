@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from hardware.detectors import DEFAULT_DETECTOR, DETECTORS
+from hardware.detectors import DEFAULT_DETECTOR, DETECTORS, list_unknown
 from hardware.errors import SettingError
 
 DEFAULT_PATH = Path("/etc/wakeguard/wakeguard.toml")
@@ -238,6 +238,14 @@ def _check(settings: SenseSettings) -> None:
         raise _fault("sense.mute_led.dead_s", "is not longer than poll_s")
     if not wake.words or not all(wake.words):
         raise _fault("sense.wake.words", "holds no word")
+    unknown = list_unknown(wake.detector, wake.words) if wake.source == "detector" else []
+    if unknown:
+        known = ", ".join(DETECTORS[wake.detector].words)
+        raise _fault(
+            "sense.wake.words",
+            f'has "{unknown[0]}", for which {wake.detector} has no model '
+            f"(it has {known}, or give the path of a model file)",
+        )
     if 0 < wake.canary_s < 10:  # the remedy says the same number
         raise _fault("sense.wake.canary_s", f"is {wake.canary_s}")
     if wake.source in ("wyoming", "satellite") and not wake.remote and not _is_loopback(wake.host):

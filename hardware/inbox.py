@@ -11,6 +11,8 @@ import select
 from collections import deque
 from typing import NamedTuple
 
+from hardware.scripted import Step
+
 
 class Level(NamedTuple):
     """An edge of the pin: lit or not, since ``t`` (s)."""
@@ -52,7 +54,7 @@ class Stop(NamedTuple):
     """End of the work."""
 
 
-Note = Level | Scored | Frame | Hearing | Trouble | Stop
+Note = Level | Scored | Frame | Hearing | Trouble | Step | Stop
 
 
 class Inbox:

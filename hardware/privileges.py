@@ -51,6 +51,6 @@ def give_up_firewall() -> None:
 def _call(result: int, name: str) -> None:
     if result != 0:
         raise HardwareError(
-            f"the right to touch the firewall cannot be given up ({name}: {os.strerror(ctypes.get_errno())}); "
-            "run sense as a user of its own"
+            f"the right to touch the firewall cannot be given up ({name}: "
+            f"{os.strerror(ctypes.get_errno())}); run sense as a user of its own"
         )

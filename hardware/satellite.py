@@ -57,8 +57,8 @@ class SatelliteListener:
             server = socket.create_server(self._address)
         except OSError as error:
             raise DetectorError(
-                f"cannot listen for satellites at {self._address[0]} port {self._address[1]} ({error.strerror}); "
-                "mend sense.wake.host and sense.wake.port"
+                f"cannot listen for satellites at {self._address[0]} port {self._address[1]} "
+                f"({error.strerror}); mend sense.wake.host and sense.wake.port"
             ) from None
         self.port = server.getsockname()[1]
         with server, selectors.DefaultSelector() as selector:

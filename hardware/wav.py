@@ -62,7 +62,7 @@ class WavMicrophone:
         self._channels = read_wav(path)
         self._silence = tuple(bytes(BLOCK_BYTES) for _ in self._channels)
         self._clock = clock
-        self._start = clock()
+        self._start: float | None = None  # of the first block; set by the first read
         self._blocks = 0
         self._playing: Iterator[Block] = iter(())
         self._interrupted = threading.Event()
@@ -73,6 +73,9 @@ class WavMicrophone:
 
     def read(self) -> Block | None:
         """Return the next block when its time has come; None after ``interrupt``."""
+        if self._start is None:
+            self._start = self._clock()
+            self._blocks = 0
         self._blocks += 1
         end = self._start + self._blocks * BLOCK_SECONDS
         if self._interrupted.wait(max(0.0, end - self._clock())):
@@ -85,5 +88,6 @@ class WavMicrophone:
         self._interrupted.set()
 
     def close(self) -> None:
-        """Forget the audio."""
+        """Fall silent. The file stays: a later ``read`` begins anew."""
         self._playing = iter(())
+        self._start = None

@@ -100,8 +100,8 @@ class WyomingDetector:
             self._socket = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
         except OSError as error:
             raise DetectorError(
-                f"no Wyoming server at {self._where} ({error.strerror or error}); start it, or mend sense.wake.host "
-                "and sense.wake.port"
+                f"no Wyoming server at {self._where} ({error.strerror or error}); start it, or mend "
+                "sense.wake.host and sense.wake.port"
             ) from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._start()
@@ -142,7 +142,7 @@ class WyomingDetector:
             ) from None
 
     def _receive(self) -> list[Message]:
-        messages = []
+        messages: list[Message] = []
         while True:
             try:
                 data = self._socket.recv(65536, socket.MSG_DONTWAIT)

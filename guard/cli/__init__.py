@@ -35,6 +35,7 @@ COMMANDS: dict[str, CommandRow] = {
     "status": CommandRow("guard.cli.live:status", "Show what the running gate sees and does."),
     "mode": CommandRow("guard.cli.live:mode", "Show or switch the mode of the running gate."),
     "mute-led": CommandRow("guard.cli.live:mute_led", "Show the mute state, its age and its source."),
+    "sense": CommandRow("hardware.cli:sense", "Watch the mute LED and listen for the wake word."),
     "event": CommandRow("guard.cli.live:event", "Send a wake, mute or unmute event by hand."),
     "off": CommandRow("guard.cli.live:off", "Take the gate out of the way."),
     "rules": CommandRow("guard.cli.firewall:rules", "Render, apply, check or remove the firewall rules."),

@@ -67,6 +67,11 @@ DETECTORS: Mapping[str, DetectorRow] = {
 DEFAULT_DETECTOR = "microwakeword"
 
 
+def list_unknown(name: str, words: Sequence[str]) -> list[str]:
+    """Return those of ``words`` that detector ``name`` has no model for; a path is taken as one."""
+    return [word for word in words if word not in DETECTORS[name].words and "/" not in word]
+
+
 def make_detector(name: str, words: Sequence[str], *, window: int | None = None) -> Detector:
     """Return a detector of ``words`` (names of the table, or paths of model files) for one channel.
 
@@ -75,12 +80,6 @@ def make_detector(name: str, words: Sequence[str], *, window: int | None = None)
     row = DETECTORS.get(name)
     if row is None:
         raise DetectorError(f'no detector "{name}"; use {" or ".join(DETECTORS)}')
-    for word in words:
-        if word not in row.words and "/" not in word:
-            raise DetectorError(
-                f'{name} has no model for "{word}" (it has {", ".join(row.words)}); '
-                "choose one of these or give the path of a model file"
-            )
     module = importlib.import_module(row.module)
     make: Callable[..., Detector] = module.make
     try:
