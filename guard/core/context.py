@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 
-from guard.core.event import AliveEvent, Event, MuteEvent, MuteState
+from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, VoiceEvent
 from guard.core.policy import Policy
 from guard.core.verdict import Justification, Reason
 
 NEVER = -math.inf
+
+# What may have set an interaction's end: the wake word, the device's upload, the answer, a voice in the room.
+WAKE_WORD, VOICE, ANSWER, SPEECH = EXTENSIONS = ("wake_word", "voice", "answer", "speech")
 
 
 class Context:
@@ -29,6 +32,7 @@ class Context:
         "_sensor",
         "alive_until",
         "closed",
+        "extended_by",
         "heard_at",
         "interaction_bytes",
         "interaction_until",
@@ -49,6 +53,7 @@ class Context:
         self.closed: Reason | None = Reason.STARTING if sensor else None
         self.alive_until = math.inf  # set by the first sign of life
         self.interaction_until = NEVER
+        self.extended_by: str | None = None  # what set interaction_until last: EXTENSIONS
         self._ends_at = NEVER  # whatever extends the interaction, it is over then
         self.interaction_bytes = 0.0  # what this interaction may still send
         self.interactions = 0
@@ -71,30 +76,42 @@ class Context:
         elif isinstance(event, AliveEvent):
             self.alive_until = now + policy.alive_timeout_s
             self._set_mute(event.mute, now, "led")
-        elif self.closed is None:
+        elif self.closed is not None:
+            return
+        elif isinstance(event, VoiceEvent):
+            self._hear_speech(min(event.t, now), now)
+        else:
             heard = min(event.t, now)
             # an older word than the last one, or the same again, changes nothing
             if heard + policy.listen_s > now and heard + policy.max_s > self._ends_at:
                 self.interactions += 1
-                self.interaction_until = max(self.interaction_until, heard + policy.listen_s)
+                if heard + policy.listen_s > self.interaction_until:
+                    self.interaction_until = heard + policy.listen_s
+                    self.extended_by = WAKE_WORD
                 self._ends_at = heard + policy.max_s
                 allowance = (policy.pre_roll_s + policy.listen_s) * policy.voice_bytes_per_s
                 self.interaction_bytes = max(self.interaction_bytes, allowance)
 
     def hear_voice(self, now: float) -> None:
         """Keep the interaction open while the device sends a voice in it."""
-        self._extend(now + self._policy.voice_linger_s)
+        self._extend(now + self._policy.voice_linger_s, VOICE)
+
+    def _hear_speech(self, heard: float, now: float) -> None:
+        """Keep the interaction open while the room's microphone hears somebody speak; never open one."""
+        if now < self.interaction_until:
+            self._extend(heard + self._policy.voice_linger_s, SPEECH)
 
     def hear_answer(self, now: float) -> None:
         """Keep the interaction open for a follow-up turn after the cloud's answer."""
         if now < self.interaction_until and self._policy.follow_up_s:
-            self._extend(now + self._policy.follow_up_s)
+            self._extend(now + self._policy.follow_up_s, ANSWER)
 
-    def _extend(self, until: float) -> None:
+    def _extend(self, until: float, cause: str) -> None:
         until = min(until, self._ends_at)
         if until > self.interaction_until:
             self.interaction_bytes += (until - self.interaction_until) * self._policy.voice_bytes_per_s
             self.interaction_until = until
+            self.extended_by = cause
 
     def lose_sensor(self, now: float) -> None:
         """Take it that the sensing process is gone: it has been silent for too long."""

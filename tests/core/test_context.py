@@ -5,7 +5,7 @@ import math
 import pytest
 
 from guard.core.context import Context
-from guard.core.event import AliveEvent, MuteEvent, MuteState, WakeEvent
+from guard.core.event import AliveEvent, MuteEvent, MuteState, VoiceEvent, WakeEvent
 from guard.core.verdict import Justification, Reason
 from tests.conversation import POLICY
 
@@ -134,3 +134,40 @@ def test_with_a_sensor_each_mute_report_is_a_sign_of_life() -> None:
     context = make()
     context.receive(MuteEvent(1.0, UNMUTED), 1.0)
     assert context.alive_until == math.inf
+
+
+def test_speech_in_the_room_extends_an_interaction_and_never_opens_one() -> None:
+    context = make()
+    context.receive(VoiceEvent(1.0), 1.0)
+    assert (context.justify(1.0), context.interactions) == (JUSTIFIED, 0)
+    context.receive(WakeEvent(10.0, "alexa"), 10.0)
+    context.receive(VoiceEvent(12.0), 12.0)
+    assert (context.interaction_until, context.extended_by) == (18.0, "wake_word")
+    context.receive(VoiceEvent(1e9), 17.9)  # from the future: now
+    assert context.interaction_until == pytest.approx(17.9 + POLICY.voice_linger_s)
+    assert (context.extended_by, context.interactions) == ("speech", 1)
+    end = context.interaction_until
+    context.receive(VoiceEvent(17.0), 19.0)  # of long ago
+    context.receive(VoiceEvent(end), end)  # too late
+    assert (context.interaction_until, context.justify(end)) == (end, JUSTIFIED)
+
+
+def test_speech_while_muted_counts_for_nothing() -> None:
+    context = make()
+    context.receive(WakeEvent(10.0, "alexa"), 10.0)
+    context.receive(MuteEvent(11.0, MUTED), 11.0)
+    context.receive(VoiceEvent(11.5), 11.5)
+    context.receive(MuteEvent(12.0, UNMUTED), 12.0)
+    context.receive(VoiceEvent(12.1), 12.1)
+    assert context.justify(12.1) is JUSTIFIED
+
+
+def test_speech_does_not_go_on_beyond_the_longest_interaction() -> None:
+    context = make()
+    context.receive(WakeEvent(0.0, "alexa"), 0.0)
+    now = 0.0
+    while context.justify(now) is EXPECTED:
+        now += 0.5
+        context.receive(VoiceEvent(now), now)
+        assert now < 2 * POLICY.max_s
+    assert now == pytest.approx(POLICY.max_s, abs=0.5)
