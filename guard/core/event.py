@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-MAX_LINE_BYTES = 1024  # an honest event is below 200 bytes
+MAX_LINE_BYTES = 2048  # an honest event is below 200 bytes, the longest that can be written 1700
 MAX_WORD_CHARACTERS = 64
 
 
@@ -127,8 +127,9 @@ def parse_line(line: str | bytes) -> Event | TraceHeader:
 def format_line(event: Event | TraceHeader) -> str:
     """Return the JSON line (no newline) that ``parse_line`` reads back to an equal event."""
     if isinstance(event, TraceHeader):
-        seconds, nanoseconds = divmod(event.epoch_ns, 1_000_000_000)
-        return f'{{"type":"trace","epoch":{seconds}.{nanoseconds:09d}}}'
+        seconds, nanoseconds = divmod(abs(event.epoch_ns), 1_000_000_000)
+        sign = "-" if event.epoch_ns < 0 else ""
+        return f'{{"type":"trace","epoch":{sign}{seconds}.{nanoseconds:09d}}}'
     fields: dict[str, Any]
     if isinstance(event, MuteEvent):
         fields = {"t": event.t, "type": "mute", "state": event.state, "source": event.source}

@@ -232,10 +232,8 @@ def _build(policy: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Policy:
         _refuse_unknown(table, _table(policy, table), known)
     beats = _table(policy, "heartbeats")
     _refuse_unknown("heartbeats", beats, {"slack", "schedule", "inferred_lengths"})
-    heartbeats = tuple(_heartbeat(row) for row in beats.get("schedule", ()))
-    lengths = {int(length): int(row) for length, row in beats.get("inferred_lengths", {}).items()}
-    if any(not 0 <= row < len(heartbeats) for row in lengths.values()):
-        raise PolicyError("heartbeats.inferred_lengths: names a row that heartbeats.schedule does not have")
+    heartbeats = tuple(_heartbeat(row) for row in _rows(beats, "schedule", "heartbeats."))
+    lengths = _lengths(beats.get("inferred_lengths", {}), len(heartbeats))
     return Policy(
         **values,
         heartbeats=heartbeats,
@@ -249,9 +247,24 @@ def _build(policy: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Policy:
 def _heartbeat(row: Mapping[str, Any]) -> Heartbeat:
     _refuse_unknown("heartbeats.schedule", row, {"plaintext", "period_s", "ping"})
     plaintext = int(_number(row, "heartbeats.schedule.plaintext", "plaintext"))
-    return Heartbeat(
-        plaintext, _number(row, "heartbeats.schedule.period_s", "period_s"), bool(row.get("ping", False))
-    )
+    ping = row.get("ping", False)
+    if not isinstance(ping, bool):
+        raise PolicyError(f"heartbeats.schedule.ping: must be true or false, not {ping!r}")
+    return Heartbeat(plaintext, _number(row, "heartbeats.schedule.period_s", "period_s"), ping)
+
+
+def _lengths(table: object, rows: int) -> dict[int, int]:
+    if not isinstance(table, Mapping):
+        raise PolicyError("heartbeats.inferred_lengths: must be a table of record lengths and rows")
+    lengths: dict[int, int] = {}
+    for length, row in table.items():
+        name = f"heartbeats.inferred_lengths.{length}"
+        if not str(length).isdecimal():
+            raise PolicyError(f"{name}: must be a record length in bytes")
+        if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < rows:
+            raise PolicyError(f"{name}: must be a row of heartbeats.schedule, counted from 0, not {row!r}")
+        lengths[int(length)] = row
+    return lengths
 
 
 def _budgets(table: Mapping[str, Any]) -> dict[str, Budget]:
@@ -280,7 +293,7 @@ def _exceptions(table: Mapping[str, Any]) -> dict[Reason, Action]:
 def _endpoints(table: Mapping[str, Any]) -> tuple[Endpoint, ...]:
     _refuse_unknown("endpoints", table, {"endpoint"})
     rows: list[Endpoint] = []
-    for row in table.get("endpoint", ()):
+    for row in _rows(table, "endpoint"):
         _refuse_unknown("endpoint", row, {"name", "port", "network", "per_hour", "burst"})
         try:
             network = ip_network(str(row.get("network", "0.0.0.0/0")))
@@ -289,7 +302,10 @@ def _endpoints(table: Mapping[str, Any]) -> tuple[Endpoint, ...]:
         budget = Budget(
             _number(row, "endpoint.per_hour", "per_hour"), _number(row, "endpoint.burst", "burst")
         )
-        rows.append(Endpoint(int(_number(row, "endpoint.port", "port")), network, budget))
+        port = _number(row, "endpoint.port", "port")
+        if not 0 < port < 65536 or port != int(port):
+            raise PolicyError(f"endpoint.port: must be a whole number from 1 to 65535, not {port!r}")
+        rows.append(Endpoint(int(port), network, budget))
     return tuple(rows)
 
 
@@ -298,6 +314,13 @@ def _table(parent: Mapping[str, Any], key: str, prefix: str = "") -> Mapping[str
     if not isinstance(table, Mapping):
         raise PolicyError(f"{prefix}{key}: this table is missing")
     return table
+
+
+def _rows(parent: Mapping[str, Any], key: str, prefix: str = "") -> list[Mapping[str, Any]]:
+    rows = parent.get(key, [])
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise PolicyError(f"{prefix}{key}: must be written as [[{prefix}{key}]]")
+    return rows
 
 
 def _number(table: Mapping[str, Any], name: str, key: str) -> float:
