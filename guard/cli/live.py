@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -17,6 +17,8 @@ from guard.errors import ConfigError, ControlError, WakeguardError
 
 if TYPE_CHECKING:
     from guard.config import Config
+
+WATCH_INTERVAL = 0.2  # seconds between two questions of `mute-led --watch`
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -82,10 +84,22 @@ def mode(mode: str | None, config_path: Path) -> None:
 
 @click.command("mute-led")
 @click.option("--device", help="This device only.")
+@click.option("--watch", is_flag=True, help="Go on, and print each change.")
+@click.option("--calibrate", is_flag=True, help="Lead through placing the light sensor; stop `sense` first.")
 @_config_option
 @_json_option
-def mute_led(device: str | None, config_path: Path, *, as_json: bool) -> None:
+def mute_led(device: str | None, config_path: Path, *, as_json: bool, watch: bool, calibrate: bool) -> None:
     """Show the mute state as the gate knows it, its age and where it comes from."""
+    if (
+        calibrate
+    ):  # asks the pin itself and not the gate: the sensing side's work, found by name as in the group
+        import importlib
+
+        command = importlib.import_module("hardware.cli").calibrate
+        click.get_current_context().invoke(command, config_path=config_path, device=device)
+        return
+    if watch:
+        _watch_mute(_load(config_path), device)
     result = _ask(_load(config_path), "mute-led", device=device)
     if as_json:
         _print_json(result)
@@ -152,6 +166,20 @@ def _print_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2))
+
+
+def _watch_mute(config: Config, device: str | None) -> NoReturn:
+    """Print each change of a mute state until Ctrl-C, or until the gate goes."""
+    import time
+
+    seen: dict[str, tuple[str, str | None]] = {}
+    while True:
+        for row in _ask(config, "mute-led", device=device):
+            state = (row["mute"], row["source"])
+            if seen.get(row["device"]) != state:
+                seen[row["device"]] = state
+                click.echo(_describe_mute(row))
+        time.sleep(WATCH_INTERVAL)
 
 
 def _describe_mute(row: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ Code and models are Apache-2.0. A score every 30 ms, averaged over ``window`` of
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +20,11 @@ if TYPE_CHECKING:
 class MicroWakeWordDetector:
     """One feature front end, one model a word."""
 
-    def __init__(self, models: dict[str, MicroWakeWord], *, window: int) -> None:
+    def __init__(self, models: dict[str, MicroWakeWord]) -> None:
         from pymicro_wakeword import MicroWakeWordFeatures
 
         self._features = MicroWakeWordFeatures()
         self._models = models
-        self._window = window
-        self._recent: dict[str, deque[float]] = {word: deque(maxlen=window) for word in models}
 
     def receive_audio(self, audio: bytes) -> Sequence[Score]:
         """Return the scores that became known with ``audio``."""
@@ -37,18 +34,15 @@ class MicroWakeWordDetector:
                 score = model.process_streaming_prob(features)
                 if score is None:
                     raise DetectorError(f"microwakeword lost its model of {word}; it is made anew")
-                recent = self._recent[word]
-                recent.append(score)
-                if len(recent) == self._window:
-                    scores.append(Score(word, sum(recent) / self._window))
+                if score > 0.0:  # the package says 0 for "not yet" as well
+                    scores.append(Score(word, score))
         return scores
 
     def reset(self) -> None:
         """Forget the audio heard so far."""
         self._features.reset()
-        for word, model in self._models.items():
+        for model in self._models.values():
             model.reset()
-            self._recent[word].clear()
 
     def close(self) -> None:
         """Free the models."""
@@ -72,8 +66,15 @@ def make(words: Sequence[str], *, window: int) -> MicroWakeWordDetector:
                     f"{word} is no microWakeWord model ({error}); give the path of its .json file, "
                     "with the .tflite beside it"
                 ) from None
-        # The package's own window gives a score of 0 until it is full and is fixed by the model's file.
-        model.sliding_window_size = 1
-        model._probabilities = deque(maxlen=1)  # noqa: SLF001 - its length is set once, in the constructor
-        models[name] = model
-    return MicroWakeWordDetector(models, window=window)
+        # The window comes from the model's file and can be set by the constructor only.
+        models[name] = MicroWakeWord(
+            model.id,
+            wake_word=model.wake_word,
+            tflite_model=model.tflite_model,
+            probability_cutoff=model.probability_cutoff,
+            sliding_window_size=window,
+            trained_languages=model.trained_languages,
+            libtensorflowlite_c_path=model.libtensorflowlite_c_path,
+        )
+        model.close()
+    return MicroWakeWordDetector(models)
