@@ -67,6 +67,8 @@ REASONS: dict[Reason, str] = {
     Reason.INBOUND_FLOW: "a connection that somebody opened to the Echo",
     Reason.SYN_PAYLOAD: "data in a TCP SYN",
     Reason.RST_PAYLOAD: "data in a TCP RST",
+    Reason.NOT_CONNECTED: "data before the peer has agreed to begin an old connection anew",
+    Reason.HEADER_OPTIONS: "IP options or extension headers, which carry bytes of their own",
     Reason.URGENT_DATA: "urgent data: a receiver may take a byte out of the stream",
     Reason.EARLY_DATA: "TLS 1.3 early data, or records that cannot be told from it",
     Reason.HANDSHAKE_CAP: "a handshake record beyond its caps or out of its turn",

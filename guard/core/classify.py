@@ -59,6 +59,7 @@ class Conversation:
         "_certificate_bytes",
         "_certificate_records",
         "_flight_bytes",
+        "_handshakes",
         "_hello_bytes",
         "_hello_cap",
         "_last_beat",
@@ -80,10 +81,13 @@ class Conversation:
         "voice",
     )
 
-    def __init__(self, policy: Policy, bucket: TokenBucket, *, from_start: bool) -> None:
+    def __init__(
+        self, policy: Policy, bucket: TokenBucket, handshakes: TokenBucket, *, from_start: bool
+    ) -> None:
         framing = Framing.START if from_start else Framing.UNKNOWN
         self._policy = policy
         self._bucket = bucket  # the device's heartbeats
+        self._handshakes = handshakes  # and its bytes of handshakes
         self.client = RecordStream(self._on_client_record, framing)
         self.server = RecordStream(self._on_server_record, framing)
         if from_start:
@@ -113,6 +117,13 @@ class Conversation:
     # -- the client's records --------------------------------------------------------------------
 
     def _on_client_record(self, content_type: int, length: int, now: float) -> int:
+        """Judge a record by its header; what is a handshake is charged here, whatever order it came in."""
+        kind = self._classify(content_type, length, now)
+        if kind == KIND_HANDSHAKE and not self._handshakes.take(RECORD_HEADER_BYTES + length, now):
+            return self._app_data(Reason.HANDSHAKE_BUDGET)
+        return kind
+
+    def _classify(self, content_type: int, length: int, now: float) -> int:
         self.reason = None
         self.heartbeat_reply = False
         if self.client.framing is not Framing.FRAMED:

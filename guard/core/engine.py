@@ -118,7 +118,7 @@ class _Device:
         self.context = Context(policy, sensor=settings.sensor)
         self.judge = Judge(policy, self.context, balanced=settings.balanced)
         self.holds = HoldTable(policy)
-        self.flows = FlowTable(policy, self.judge.buckets["heartbeat"])
+        self.flows = FlowTable(policy, self.judge.buckets["heartbeat"], self.judge.buckets["handshake"])
         # decision -> [packets, bytes]
         self.counts_up: dict[Decision, list[int]] = {}
         self.counts_down: dict[Decision, list[int]] = {}
@@ -316,7 +316,13 @@ class Engine:
             if flow.client.records:
                 self.facts.records = flow.client.records
                 flow.client.records = []
-        if flow.condemned or flow.reset_at is not None or flow.held_seq is not None or answer.touches_flow:
+        if (
+            flow.condemned
+            or flow.reset_at is not None
+            or flow.held_seq is not None
+            or not flow.answered
+            or answer.touches_flow
+        ):
             return self._conclude(state, flow, answer, flags, now, seq=seq, size=size, octets=len(packet))
         return answer
 
@@ -350,7 +356,11 @@ class Engine:
                 flow.drain(now)
             if never_seen:
                 return state.judge.judge_app_data(size, now, flow.conversation.gap_reason)
-            if forgotten and not kinds & _APP_DATA_KINDS and not state.judge.retransmits.take(forgotten, now):
+            if (
+                forgotten
+                and not kinds & _APP_DATA_KINDS
+                and not state.judge.accept_unverified(forgotten, now)
+            ):
                 kinds, reason = KIND_APP_DATA, Reason.BUDGET_EXHAUSTED
         ledger = state.flows.ledger
         if ledger.kept_bytes > self._kept_limit:
@@ -363,9 +373,7 @@ class Engine:
                 return state.judge.judge_opaque(flow.key, size, now)
             return state.judge.judge_tls(flow, size, now, reason)
         if kinds & KIND_HANDSHAKE:
-            if state.judge.handshakes.take(size, now):
-                return _HANDSHAKE
-            return state.judge.judge_app_data(size, now, Reason.HANDSHAKE_BUDGET)
+            return _HANDSHAKE
         return _HEARTBEAT_REPLY if reply else _HEARTBEAT
 
     def _judge_retransmission(
@@ -388,7 +396,7 @@ class Engine:
                 return state.judge.judge_opaque(flow.key, size, now, _RETRANSMIT)
             reason = None if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
             return state.judge.judge_app_data(size, now, reason, _RETRANSMIT)
-        if forgotten and not state.judge.retransmits.take(forgotten, now):
+        if forgotten and not state.judge.accept_unverified(forgotten, now, keep_alive=keep_alive):
             return state.judge.judge_app_data(size, now, Reason.BUDGET_EXHAUSTED, _RETRANSMIT)
         return _RETRANSMISSION
 
@@ -403,17 +411,22 @@ class Engine:
             return flow, None if flow else state.judge.judge_app_data(size, now, Reason.FLOW_TABLE_FULL)
         answer = _SETUP
         inbound = bool(flags & ACK)
-        if flow is not None and flow.isn == seq:
+        if inbound and flow is not None and flow.condemned and self._enforce:
+            pass  # only the peer's answer to a SYN begins a new life of what was refused
+        elif flow is not None and flow.isn == seq:
             answer = _SETUP_AGAIN if state.judge.acks.take(1, now) else self._over_rate(state, now)
         elif not state.judge.connections.take(1, now):
             return None, state.judge.judge_app_data(size, now, Reason.CONNECTION_RATE)
         else:
+            known = flow is not None
             flow = flows.open(key, (seq + 1) & MASK, isn=seq)
             self._begin_sweeps(now)
             if flow is None:
                 return None, state.judge.judge_app_data(size, now, Reason.FLOW_TABLE_FULL, _HANDSHAKE_CLASS)
             if inbound:
                 flow.mark_inbound()
+            else:
+                flow.answered = not known
             flow.lineage = now < state.context.interaction_until
         flow.last_seen = now
         self.facts.flow = flow
@@ -436,11 +449,12 @@ class Engine:
         flow: Flow | None = state.flows.get(key)
         if flags & SYN:
             seq = (seq + 1) & MASK
-            if (
-                flow is None and flags & ACK
-            ):  # the device's SYN was not seen: its number is known all the same
-                flow = state.flows.open(reverse_key(key), ack, isn=(ack - 1) & MASK)
-                self._begin_sweeps(now)
+            if flags & ACK:
+                if flow is None:  # the device's SYN was not seen: its number is known all the same
+                    flow = state.flows.open(reverse_key(key), ack, isn=(ack - 1) & MASK)
+                    self._begin_sweeps(now)
+                if flow is not None and flow.isn == (ack - 1) & MASK:
+                    flow.answered = True
         if flow is None:
             return
         self.facts.flow = flow
@@ -479,6 +493,10 @@ class Engine:
             if answer.reason is Reason.INTERACTION:
                 state.context.interaction_bytes += self.facts.payload_bytes  # it did not pass
             return decision(answer.packet_class, answer.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED)
+        if size and not flow.answered and answer.verdict is not _REFUSE:
+            answer = state.judge.judge_app_data(
+                size, now, Reason.NOT_CONNECTED, answer.packet_class or _APP_DATA
+            )
         after = self._is_after_reset(state, flow, now)
         behind = flow.held_seq is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
         if answer.verdict is _HOLD or behind:

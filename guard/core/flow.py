@@ -25,6 +25,7 @@ class Flow:
 
     __slots__ = (
         "_ledger",
+        "answered",
         "answers",
         "client",
         "closed",
@@ -50,6 +51,7 @@ class Flow:
         next_seq: int,
         policy: Policy,
         bucket: TokenBucket,
+        handshakes: TokenBucket,
         ledger: Ledger,
         *,
         isn: int | None,
@@ -61,8 +63,11 @@ class Flow:
         self._ledger = ledger
         self.up = Stream(next_seq, ledger)
         self.down: Stream | None = None  # from the peer's first packet on
-        self.conversation = Conversation(policy, bucket, from_start=isn is not None)
+        self.conversation = Conversation(policy, bucket, handshakes, from_start=isn is not None)
         self.client = self.conversation.client
+        # False after a SYN inside an older life, until the peer agrees to the new one: it may only challenge
+        # the SYN (RFC 9293, 3.10.7.4) and go on reading the old life's sequence numbers.
+        self.answered = True
         self.inbound = False  # opened by the peer: the device is the server
         self.closed = False  # FIN or RST seen
         self.condemned = False  # refused at flow scope: nothing passes any more
@@ -165,13 +170,14 @@ class Flow:
 class FlowTable:
     """The flows of one device by the keys of both directions; at most ``max_flows`` of them."""
 
-    __slots__ = ("_flows", "_lives", "_policy", "get", "heartbeats", "ledger")
+    __slots__ = ("_flows", "_lives", "_policy", "get", "handshakes", "heartbeats", "ledger")
 
-    def __init__(self, policy: Policy, heartbeats: TokenBucket) -> None:
+    def __init__(self, policy: Policy, heartbeats: TokenBucket, handshakes: TokenBucket) -> None:
         self._policy = policy
         self._flows: dict[bytes, Flow] = {}
         self._lives: dict[bytes, int] = {}
         self.heartbeats = heartbeats
+        self.handshakes = handshakes
         self.ledger = Ledger()
         self.get = self._flows.get  # flow = table.get(key), either direction; bound once, it is the hot path
 
@@ -196,7 +202,7 @@ class FlowTable:
         self._lives[key] = life
         if len(self._lives) > MAX_LIVES:
             del self._lives[next(iter(self._lives))]
-        flow = Flow(key, life, next_seq, self._policy, self.heartbeats, self.ledger, isn=isn)
+        flow = Flow(key, life, next_seq, self._policy, self.heartbeats, self.handshakes, self.ledger, isn=isn)
         self._flows[key] = flow
         self._flows[reverse_key(key)] = flow
         return flow

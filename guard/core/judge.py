@@ -59,13 +59,12 @@ class Judge:
         "_endpoints",
         "_holds",
         "_refusals",
+        "_retransmits",
         "_upkeep",
         "acks",
         "buckets",
         "connections",
         "context",
-        "handshakes",
-        "retransmits",
     )
 
     def __init__(self, policy: Policy, context: Context, *, balanced: bool) -> None:
@@ -75,8 +74,7 @@ class Judge:
         self.buckets = {name: TokenBucket(budget) for name, budget in policy.budgets.items()}
         self.acks = self.buckets["ack"]
         self.connections = self.buckets["connection"]
-        self.handshakes = self.buckets["handshake"]
-        self.retransmits = self.buckets["retransmit"]
+        self._retransmits = self.buckets["retransmit"]
         # what control traffic may use: lineage or not -> budget, decision
         self._upkeep = {
             True: (self.buckets["lineage"], _LINEAGE),
@@ -90,6 +88,13 @@ class Judge:
                 scope = _FLOW if action is Action.DROP_FLOW else _PACKET
                 self._refusals[reason] = Refusal(scope, always)
         self._endpoints = [(row, TokenBucket(row.budget)) for row in policy.endpoints]
+
+    def accept_unverified(self, size: int, now: float, *, keep_alive: bool = False) -> bool:
+        """Say whether ``size`` bytes acknowledged long ago, that nothing is left to compare with, may pass.
+
+        Never while muted: whoever acknowledges bytes that he has not got would open the gate with them.
+        """
+        return (self.context.closed is None or keep_alive) and self._retransmits.take(size, now)
 
     def judge_app_data(
         self,

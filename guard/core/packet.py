@@ -34,6 +34,11 @@ Fields = tuple[int, bytes, int, int, int, int, int, Reason | None]
 
 _NOTHING = b""
 _EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, AUTHENTICATION, DESTINATION})
+# What a device of the home has a use for: router alert (RFC 2113, 2711), where multicast is joined.
+_ROUTER_ALERT = {
+    IGMP: bytes.fromhex("94040000"),
+    ICMPV6: bytes.fromhex("3a00050200000100"),  # in a hop-by-hop header of its own
+}
 # version+IHL, total length, fragment word, protocol | seq, ack, data offset, flags
 _IPV4_TCP = Struct("!BxHxxHxB14xIIBB").unpack_from
 _TCP = Struct("!4xIIBB").unpack_from
@@ -55,7 +60,8 @@ def parse_packet(packet: bytes) -> Fields:
     ``key`` is source address, destination address, source port, destination port as they stand on the
     wire: 12 bytes for IPv4, 36 for IPv6, without the ports 8 and 32, empty when there is no readable IP
     header. Bytes beyond the IP length (Ethernet padding) are ignored. ``fault`` is None, MALFORMED,
-    TRUNCATED (fewer bytes than the IP length) or FRAGMENT; the fields before it are then as far as known.
+    TRUNCATED (fewer bytes than the IP length), FRAGMENT or HEADER_OPTIONS (others than a router alert, which
+    no budget would be charged for); the fields before it are then as far as known.
     """
     if len(packet) >= _IPV4_TCP_SIZE:
         head, total, fragment, protocol, seq, ack, data_offset, flags = _IPV4_TCP(packet)
@@ -84,6 +90,7 @@ def _parse_slowly(packet: bytes) -> Fields:
             return protocol, key, 0, 0, 0, 0, 0, Reason.MALFORMED
         if _UINT16(packet, 6)[0] & 0x3FFF:
             return protocol, key, offset, total - offset, 0, 0, 0, Reason.FRAGMENT
+        options = packet[_IPV4_SIZE:offset]
     elif version == 6 and size >= _IPV6_SIZE:
         offset = _IPV6_SIZE
         total = offset + _UINT16(packet, 4)[0]
@@ -103,14 +110,19 @@ def _parse_slowly(packet: bytes) -> Fields:
             return protocol, key, offset, 0, 0, 0, 0, Reason.MALFORMED
         if protocol == FRAGMENT:
             return protocol, key, offset, total - offset, 0, 0, 0, Reason.FRAGMENT
+        options = packet[_IPV6_SIZE:offset]
     else:
         return UNKNOWN_PROTOCOL, _NOTHING, 0, size, 0, 0, 0, Reason.MALFORMED
     if protocol == TCP:
-        return _parse_tcp(packet, key, offset, total)
-    if protocol == UDP:
-        return _parse_udp(packet, key, offset, total)
-    fault = Reason.TRUNCATED if total > size else None
-    return protocol, key, offset, total - offset, 0, 0, 0, fault
+        fields = _parse_tcp(packet, key, offset, total)
+    elif protocol == UDP:
+        fields = _parse_udp(packet, key, offset, total)
+    else:
+        fault = Reason.TRUNCATED if total > size else None
+        fields = protocol, key, offset, total - offset, 0, 0, 0, fault
+    if options and fields[7] is None and options != _ROUTER_ALERT.get(protocol):
+        return *fields[:7], Reason.HEADER_OPTIONS
+    return fields
 
 
 def _parse_tcp(packet: bytes, key: bytes, offset: int, total: int) -> Fields:

@@ -60,6 +60,8 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.INBOUND_FLOW: Refusal(_FLOW),
     Reason.SYN_PAYLOAD: Refusal(_PACKET, always=True),  # TCP falls back to a SYN without data
     Reason.RST_PAYLOAD: Refusal(_PACKET, always=True),
+    Reason.NOT_CONNECTED: Refusal(_PACKET, always=True),  # TCP offers it again once it is connected
+    Reason.HEADER_OPTIONS: Refusal(_PACKET, always=True),
     Reason.URGENT_DATA: Refusal(_FLOW, always=True),  # the receiver may take a byte out of the stream
     Reason.EARLY_DATA: Refusal(_FLOW),
     Reason.HANDSHAKE_CAP: Refusal(_FLOW),

@@ -99,6 +99,8 @@ class Reason(StrEnum):
     INBOUND_FLOW = "inbound_flow"
     SYN_PAYLOAD = "syn_payload"
     RST_PAYLOAD = "rst_payload"
+    NOT_CONNECTED = "not_connected"
+    HEADER_OPTIONS = "header_options"
     URGENT_DATA = "urgent_data"
     EARLY_DATA = "early_data"
     HANDSHAKE_CAP = "handshake_cap"

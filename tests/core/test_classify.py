@@ -20,7 +20,9 @@ class Talk:
     """The records of both sides, one at a time, with a clock."""
 
     def __init__(self, *, from_start: bool = True, beats: float = 1000.0) -> None:
-        self.state = Conversation(POLICY, TokenBucket(Budget(0.0, beats)), from_start=from_start)
+        self.state = Conversation(
+            POLICY, TokenBucket(Budget(0.0, beats)), TokenBucket(Budget(0.0, 1e6)), from_start=from_start
+        )
         self.now = 100.0
 
     def up(self, data: bytes) -> str:

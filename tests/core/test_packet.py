@@ -23,6 +23,7 @@ from tests.wire import ACK, DESTINATION, FIN, FRAGMENT, HOP_BY_HOP, PSH, ROUTING
 KEY4 = bytes.fromhex("0a000002 34040109 b61b 01bb")
 SEGMENT = wire.tcp(b"hello", seq=7, ack=9, flags=ACK | PSH)
 MIDDLE = (7, 9, ACK | PSH)
+HEADER_OPTIONS = Reason.HEADER_OPTIONS
 
 
 def test_tcp_over_ipv4() -> None:
@@ -31,7 +32,7 @@ def test_tcp_over_ipv4() -> None:
 
 def test_options_of_ip_and_tcp_move_the_payload() -> None:
     segment = wire.tcp(b"hello", seq=7, ack=9, options=bytes(12))
-    assert parse_packet(wire.ipv4(segment, options=bytes(8))) == (TCP, KEY4, 60, 5, *MIDDLE, None)
+    assert parse_packet(wire.ipv4(segment, options=bytes(8))) == (TCP, KEY4, 60, 5, *MIDDLE, HEADER_OPTIONS)
 
 
 def test_padding_behind_the_ip_length_is_no_payload() -> None:
@@ -57,7 +58,26 @@ def test_tcp_over_ipv6() -> None:
 def test_extension_headers_move_the_payload(extensions: list[tuple[int, bytes]], offset: int) -> None:
     fields = parse_packet(wire.ipv6(SEGMENT, extensions=extensions))
     assert fields[0] == TCP
-    assert fields[2:] == (offset, 5, *MIDDLE, None)
+    assert fields[2:] == (offset, 5, *MIDDLE, HEADER_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        wire.ipv4(bytes(8), protocol=wire.IGMP, options=b"\x94\x04\x00\x00"),
+        wire.ipv6(
+            bytes(28), protocol=wire.ICMPV6, extensions=[(HOP_BY_HOP, b"\x00\x05\x02\x00\x00\x01\x00")]
+        ),
+    ],
+    ids=["igmp", "mld"],
+)
+def test_a_router_alert_is_what_multicast_needs(packet: bytes) -> None:
+    assert parse_packet(packet)[-1] is None
+
+
+def test_a_router_alert_says_nothing_of_its_own() -> None:
+    packet = wire.ipv4(bytes(8), protocol=wire.IGMP, options=b"\x94\x04\x12\x34")
+    assert parse_packet(packet)[-1] is HEADER_OPTIONS
 
 
 def test_udp() -> None:
@@ -176,7 +196,8 @@ def test_scapy_reads_the_same() -> None:
                 below /= inet6.IPv6ExtHdrDestOpt()
         raw = bytes(below / above / payload)
         protocol, key, offset, size, got_seq, got_ack, flags, fault = parse_packet(raw)
-        assert fault is None
+        hides = bool(number % 5 if number % 2 else number % 4)
+        assert fault is (HEADER_OPTIONS if hides else None)
         assert raw[offset : offset + size] == payload
         assert get_ports(key) == ports
         assert (protocol, got_seq, got_ack) == (TCP if number % 3 else UDP, seq, ack)
