@@ -8,7 +8,6 @@ the key and the remedy. ``[sense]`` belongs to the sensing process and passes un
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import pwd
 import re
@@ -16,25 +15,28 @@ import socket
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from guard.core.verdict import Mode
 from guard.errors import ConfigError
 from guard.netfilter.ruleset import DeviceMatch, RulesetSpec
+from guard.remedies import fault, suggest
+
+if TYPE_CHECKING:
+    from guard.limits import Limits
 
 DEFAULT_PATH = Path("/etc/wakeguard/wakeguard.toml")
 MAX_DEVICES = 63  # six bits of the fwmark
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) less its final zero
-POLICIES = ("strict",)
-LATER_POLICIES = ("balanced",)
+MAX_ENDPOINT_BYTES = 1 << 30  # an hour: more is no limit
+POLICIES = ("strict", "balanced")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # a metrics label and a part of a path
 _INTERFACE = re.compile(
     r"[^\s/:%+!\"'\\-][^\s/:%+!\"'\\]{0,14}"
 )  # what iptables takes literally; IFNAMSIZ less its zero
-_INDEX = re.compile(r"\[\d+\]")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -48,6 +50,17 @@ class Device(_Table, frozen=True):
     name: str
     mac: str | None = None
     addresses: tuple[str, ...] = ()
+    policy: str | None = None
+
+
+class Endpoint(_Table, frozen=True):
+    """A peer that TCP which is not TLS may go to, within a budget of payload bytes."""
+
+    name: str
+    port: int
+    per_hour: float
+    burst: float
+    network: str = "0.0.0.0/0"
 
 
 class Network(_Table, frozen=True):
@@ -104,11 +117,28 @@ class Config(_Table, frozen=True):
     metrics: Metrics = Metrics()
     state: State = State()
     lab: Lab = Lab()
+    endpoint: tuple[Endpoint, ...] = ()
+    limits: dict[str, Any] = {}
     sense: dict[str, Any] = {}
 
     def get_device_names(self) -> tuple[str, ...]:
         """Return the devices' names in the order of the file, which is that of their numbers."""
         return tuple(device.name for device in self.device)
+
+    def get_policies(self) -> dict[str, str]:
+        """Return each device's policy: its own, else that of the house."""
+        return {device.name: device.policy or self.policy for device in self.device}
+
+    def load_limits(self) -> Limits:
+        """Return the limits in force. ConfigError names the key that is wrong."""
+        from guard.limits import load_limits
+
+        return load_limits(
+            self.limits,
+            (msgspec.structs.asdict(row) for row in self.endpoint),
+            period_scale=self.lab.period_scale,
+            devices=len(self.device),
+        )
 
     def get_sensor_paths(self) -> dict[str, Path]:
         """Return each device's own sensor socket; empty when no sensor is configured."""
@@ -118,38 +148,9 @@ class Config(_Table, frozen=True):
         return {name: Path(path.replace("{device}", name)) for name in self.get_device_names()}
 
 
-# key -> what a good value looks like. Each key of the file has its row.
-REMEDIES: Mapping[str, str] = {
-    "mode": 'use "monitor" or "enforce"',
-    "policy": 'use "strict"',
-    "device": 'write one [[device]] with name = "kitchen" and mac = "68:37:e9:00:00:01" for each Echo',
-    "device.name": "use 1 to 32 letters, digits, - or _, each name once",
-    "device.mac": 'use the form "68:37:e9:00:00:01" (the Alexa app shows it), each device its own',
-    "device.addresses": 'use fixed addresses such as ["192.168.4.20"], each device its own',
-    "network": "write a table [network]",
-    "network.lan": 'name the interface towards the Echo, such as "wlan0" (`ip link` lists them)',
-    "network.queue": "use a free queue number from 0 to 65535, such as 1789",
-    "sensors": "write a table [sensors], or leave it out when there is no sensor",
-    "sensors.socket": 'use an absolute path such as "/run/wakeguard/sensors.sock", with {device} in it '
-    "when there are several devices",
-    "sensors.users": 'list user names such as ["wakeguard-sense"]',
-    "sensors.max_per_second": "use a number from 2 to 10000, such as 50",
-    "control": "write a table [control]",
-    "control.socket": 'use an absolute path such as "/run/wakeguard/control.sock"',
-    "control.users": 'list user names such as ["pi"]',
-    "metrics": "write a table [metrics]",
-    "metrics.enabled": "use true or false",
-    "metrics.address": 'use an address of this machine such as "127.0.0.1"',
-    "metrics.port": "use a free port from 1 to 65535, such as 9917",
-    "state": "write a table [state]",
-    "state.directory": 'use an absolute path such as "/var/lib/wakeguard"',
-    "lab": "write a table [lab], or leave it out",
-    "lab.period_scale": "use a number from 0.001 to 1.0; at home leave it out",
-    "sense": "write a table [sense]; `wakeguard sense` reads it",
-}
-
 _TABLES: Mapping[str, type[msgspec.Struct]] = {
     "device": Device,
+    "endpoint": Endpoint,
     "network": Network,
     "sensors": Sensors,
     "control": Control,
@@ -157,6 +158,7 @@ _TABLES: Mapping[str, type[msgspec.Struct]] = {
     "state": State,
     "lab": Lab,
 }
+_ROWS = {"device": ("name",), "endpoint": ("name", "port", "per_hour", "burst")}  # array -> keys it needs
 
 
 def load_config(path: Path | str) -> Config:
@@ -183,16 +185,18 @@ def parse_config(content: Mapping[str, Any]) -> Config:
     """Return the configuration in decoded TOML. ConfigError names the key and the remedy."""
     _check_keys(content)
     if "device" not in content:
-        raise _fault("device", "is missing")
+        raise fault("device", "is missing")
     try:
         config = msgspec.convert(dict(content), Config)
     except msgspec.ValidationError as error:
         raise _translate(error) from None
-    _check_policy(config.policy)
+    _check_policy("policy", config.policy)
     devices = tuple(_check_device(device, number) for number, device in enumerate(config.device, start=1))
     _check_unique(devices)
     config = msgspec.structs.replace(config, device=devices)
     _check_values(config)
+    if config.limits or config.endpoint:
+        config.load_limits()
     return config
 
 
@@ -202,7 +206,7 @@ def check_interfaces(config: Config, present: Iterable[str] | None = None) -> No
     lan = config.network.lan
     if lan not in names:
         others = ", ".join(name for name in names if name != "lo") or "none but lo"
-        raise _fault("network.lan", f'"{lan}" is no interface of this machine (there are: {others})')
+        raise fault("network.lan", f'"{lan}" is no interface of this machine (there are: {others})')
 
 
 def get_uids(users: Sequence[str], *, key: str) -> frozenset[int]:
@@ -212,7 +216,7 @@ def get_uids(users: Sequence[str], *, key: str) -> frozenset[int]:
         try:
             uids.add(pwd.getpwnam(user).pw_uid)
         except KeyError:
-            raise _fault(key, f'"{user}" is no user of this machine') from None
+            raise fault(key, f'"{user}" is no user of this machine') from None
     return frozenset(uids)
 
 
@@ -229,19 +233,16 @@ def ruleset_spec(config: Config, mode: Mode) -> RulesetSpec:
     )
 
 
-def _fault(key: str, what: str) -> ConfigError:
-    return ConfigError(f"{key} {what}; {REMEDIES[_INDEX.sub('', key)]}")
-
-
 def _check_keys(content: Mapping[str, Any]) -> None:
     _check_table_keys(content, Config, "")
     for name, table in _TABLES.items():
         found = content.get(name)
-        if name == "device" and isinstance(found, list):
+        if name in _ROWS and isinstance(found, list):
             for number, row in enumerate(found, start=1):
-                _check_table_keys(row, table, f"device[{number}].")
-                if isinstance(row, dict) and "name" not in row:
-                    raise _fault(f"device[{number}].name", "is missing")
+                _check_table_keys(row, table, f"{name}[{number}].")
+                for key in _ROWS[name]:
+                    if isinstance(row, dict) and key not in row:
+                        raise fault(f"{name}[{number}].{key}", "is missing")
         else:
             _check_table_keys(found, table, f"{name}.")
 
@@ -252,44 +253,42 @@ def _check_table_keys(found: object, table: type[msgspec.Struct], prefix: str) -
     known = table.__struct_fields__
     for key in found:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            remedy = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
-            raise ConfigError(f"{prefix}{key} is not a key of this file; {remedy}")
+            raise ConfigError(f"{prefix}{key} is not a key of this file; {suggest(str(key), known)}")
 
 
 def _translate(error: msgspec.ValidationError) -> ConfigError:
     """Return msgspec's complaint with the key in front and the remedy behind."""
     what, _, path = str(error).partition(" - at `$.")
     key = re.sub(r"\[(\d+|\.\.\.)\]", "", path.rstrip("`"))
-    return _fault(key, f"is wrong: {what[0].lower()}{what[1:]}")
+    return fault(key, f"is wrong: {what[0].lower()}{what[1:]}")
 
 
-def _check_policy(policy: str) -> None:
-    if policy in LATER_POLICIES:
-        raise _fault("policy", f'"{policy}" is not available yet')
+def _check_policy(key: str, policy: str) -> None:
     if policy not in POLICIES:
-        raise _fault("policy", f'"{policy}" is unknown')
+        raise fault(key, f'"{policy}" is unknown')
 
 
 def _check_device(device: Device, number: int) -> Device:
     key = f"device[{number}]"
     if not _NAME.fullmatch(device.name):
-        raise _fault(f"{key}.name", f'"{device.name}" is no name')
+        raise fault(f"{key}.name", f'"{device.name}" is no name')
     if device.mac is None and not device.addresses:
-        raise _fault(f"{key}.mac", "is missing, and there are no addresses either")
+        raise fault(f"{key}.mac", "is missing, and there are no addresses either")
     if device.mac is not None and device.addresses:
-        raise _fault(f"{key}.addresses", "stands beside mac: keep one of the two")
+        raise fault(f"{key}.addresses", "stands beside mac: keep one of the two")
+    if device.policy is not None:
+        _check_policy(f"{key}.policy", device.policy)
     mac = None if device.mac is None else _check_mac(device.mac, f"{key}.mac")
     addresses = tuple(_check_device_address(text, f"{key}.addresses") for text in device.addresses)
-    return Device(name=device.name, mac=mac, addresses=addresses)
+    return Device(name=device.name, mac=mac, addresses=addresses, policy=device.policy)
 
 
 def _check_mac(text: str, key: str) -> str:
     mac = text.lower().replace("-", ":")
     if not _MAC.fullmatch(mac):
-        raise _fault(key, f'"{text}" is no MAC address')
+        raise fault(key, f'"{text}" is no MAC address')
     if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
-        raise _fault(key, f'"{text}" belongs to no single device')
+        raise fault(key, f'"{text}" belongs to no single device')
     return mac
 
 
@@ -297,17 +296,17 @@ def _check_device_address(text: str, key: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise _fault(key, f'"{text}" is no IPv4 or IPv6 address') from None
+        raise fault(key, f'"{text}" is no IPv4 or IPv6 address') from None
     if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
-        raise _fault(key, f'"{text}" belongs to no single device')
+        raise fault(key, f'"{text}" belongs to no single device')
     return str(address)
 
 
 def _check_unique(devices: Sequence[Device]) -> None:
     if not devices:
-        raise _fault("device", "is empty")
+        raise fault("device", "is empty")
     if len(devices) > MAX_DEVICES:
-        raise _fault("device", f"has {len(devices)} entries, at most {MAX_DEVICES} are possible")
+        raise fault("device", f"has {len(devices)} entries, at most {MAX_DEVICES} are possible")
     seen: dict[str, int] = {}
     for number, device in enumerate(devices, start=1):
         marks = {"name": (device.name,), "mac": (device.mac,) if device.mac else ()}
@@ -315,20 +314,22 @@ def _check_unique(devices: Sequence[Device]) -> None:
             for value in values:
                 first = seen.setdefault(f"{key} {value}", number)
                 if first != number:
-                    raise _fault(f"device[{number}].{key}", f'"{value}" is that of device[{first}] too')
+                    raise fault(f"device[{number}].{key}", f'"{value}" is that of device[{first}] too')
 
 
 def _check_values(config: Config) -> None:
     network, sensors, metrics = config.network, config.sensors, config.metrics
     if not _INTERFACE.fullmatch(network.lan) or network.lan in (".", ".."):
-        raise _fault("network.lan", f'"{network.lan}" is no interface name')
+        raise fault("network.lan", f'"{network.lan}" is no interface name')
     _check_range("network.queue", network.queue, 0, 65535)
     _check_range("metrics.port", metrics.port, 1, 65535)
     _check_range("lab.period_scale", config.lab.period_scale, 0.001, 1.0)
     try:
         ipaddress.ip_address(metrics.address)
     except ValueError:
-        raise _fault("metrics.address", f'"{metrics.address}" is no address') from None
+        raise fault("metrics.address", f'"{metrics.address}" is no address') from None
+    for number, row in enumerate(config.endpoint, start=1):
+        _check_endpoint(f"endpoint[{number}]", row)
     _check_path("control.socket", config.control.socket)
     _check_path("state.directory", config.state.directory)
     if sensors is None:
@@ -338,18 +339,28 @@ def _check_values(config: Config) -> None:
     for path in paths:
         _check_path("sensors.socket", path)
     if len(set(paths)) < len(paths):
-        raise _fault("sensors.socket", f'"{sensors.socket}" would be shared by all devices')
+        raise fault("sensors.socket", f'"{sensors.socket}" would be shared by all devices')
     if config.control.socket in paths:
-        raise _fault("sensors.socket", "is the control socket's path too")
+        raise fault("sensors.socket", "is the control socket's path too")
+
+
+def _check_endpoint(key: str, row: Endpoint) -> None:
+    _check_range(f"{key}.port", row.port, 1, 65535)
+    _check_range(f"{key}.per_hour", row.per_hour, 0, MAX_ENDPOINT_BYTES)
+    _check_range(f"{key}.burst", row.burst, 0, MAX_ENDPOINT_BYTES)
+    try:
+        ipaddress.ip_network(row.network)
+    except ValueError:
+        raise fault(f"{key}.network", f'"{row.network}" is no network') from None
 
 
 def _check_range(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise _fault(key, f"is {value}, outside {low} to {high}")
+        raise fault(key, f"is {value}, outside {low} to {high}")
 
 
 def _check_path(key: str, path: str) -> None:
     if not path.startswith("/") or "\0" in path:
-        raise _fault(key, f'"{path}" is no absolute path')
+        raise fault(key, f'"{path}" is no absolute path')
     if key.endswith("socket") and len(path.encode()) > MAX_SOCKET_PATH_BYTES:
-        raise _fault(key, f"is longer than {MAX_SOCKET_PATH_BYTES} bytes")
+        raise fault(key, f"is longer than {MAX_SOCKET_PATH_BYTES} bytes")

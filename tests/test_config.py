@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 from guard import config as config_module
 from guard.config import (
-    REMEDIES,
     Config,
     check_interfaces,
     get_uids,
@@ -18,8 +18,14 @@ from guard.config import (
     parse_config,
     ruleset_spec,
 )
-from guard.core.verdict import Mode
+from guard.core import policy as policy_module
+from guard.core.budget import Budget
+from guard.core.policy import Action
+from guard.core.verdict import Mode, Reason
 from guard.errors import ConfigError
+from guard.limits import HELD_PACKETS, Limits
+from guard.remedies import REMEDIES
+from guard.rules import load_policy
 
 DOCS = Path(__file__).parent.parent / "docs"
 MAC = "68:37:e9:00:00:01"
@@ -98,8 +104,8 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"device": [{**KITCHEN, "macc": 1}]}, "device[1].macc", 'did you mean "mac"'),
     ({"device": [KITCHEN], "control": {"zzz": 1}}, "control.zzz", "known here: socket, users"),
     ({"device": [KITCHEN], "mode": "inforce"}, "mode is wrong", '"enforce"'),
-    ({"device": [KITCHEN], "policy": "balanced"}, "policy", "not available yet"),
     ({"device": [KITCHEN], "policy": "lax"}, "policy", '"strict"'),
+    ({"device": [{**KITCHEN, "policy": "lax"}]}, "device[1].policy", '"balanced"'),
     ({"device": [KITCHEN], "network": {"queue": "1789"}}, "network.queue is wrong", "1789"),
     ({"device": [KITCHEN], "network": {"queue": 65536}}, "network.queue", "65535"),
     ({"device": [KITCHEN], "network": {"lan": "wlan0 -j ACCEPT"}}, "network.lan", "ip link"),
@@ -125,6 +131,69 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
         "sensors.socket",
         "control",
     ),
+]
+
+ENDPOINT = {"name": "music", "port": 4070, "per_hour": 4096, "burst": 1024}
+
+
+def limits(table: str, **values: object) -> dict[str, Any]:
+    return {"device": [KITCHEN], "limits": {table: values}}
+
+
+FAULTS += [
+    ({"device": [KITCHEN], "endpoint": [{**ENDPOINT, "port": 0}]}, "endpoint[1].port", "4070"),
+    ({"device": [KITCHEN], "endpoint": [{**ENDPOINT, "prot": 1}]}, "endpoint[1].prot", '"port"'),
+    (
+        {"device": [KITCHEN], "endpoint": [{"name": "x", "port": 1}]},
+        "endpoint[1].per_hour is missing",
+        "4096",
+    ),
+    (
+        {"device": [KITCHEN], "endpoint": [{**ENDPOINT, "network": "10.0.0.1/8"}]},
+        "endpoint[1].network",
+        "/24",
+    ),
+    ({"device": [KITCHEN], "endpoint": [{**ENDPOINT, "burst": -1}]}, "endpoint[1].burst", "1024"),
+    (
+        {"device": [KITCHEN], "endpoint": [{**ENDPOINT, "per_hour": float("inf")}]},
+        "endpoint[1].per_hour",
+        "4096",
+    ),
+    ({"device": [KITCHEN], "limits": {"interactions": {}}}, "limits.interactions", '"interaction"'),
+    ({"device": [KITCHEN], "limits": {"hold": 3}}, "limits.hold is 3", "[limits.hold]"),
+    ({"device": [KITCHEN], "limits": []}, "limits is wrong", "[limits.interaction]"),
+    (limits("interaction", listn_s=3), "limits.interaction.listn_s", 'did you mean "listen_s"'),
+    (limits("interaction", listen_s="10"), 'limits.interaction.listen_s is "10"', "such as 8.0, the default"),
+    (limits("interaction", listen_s=-1), "limits.interaction.listen_s is -1", "at least 0"),
+    (limits("interaction", listen_s=61), "limits.interaction.listen_s is 61", "at most 60"),
+    (limits("interaction", max_s=True), "limits.interaction.max_s", "a number"),
+    (limits("hold", hold_s=6), "limits.hold.hold_s is 6", "at most 5"),
+    (limits("hold", hold_s=float("nan")), "limits.hold.hold_s is nan", "a number"),
+    (limits("sensor", alive_timeout_s=1), "limits.sensor.alive_timeout_s is 1", "at least 1.5"),
+    (limits("flows", sweep_s=0), "limits.flows.sweep_s is 0", "at least 1"),
+    (limits("exceptions", midstream="drop"), "limits.exceptions.midstream", 'did you mean "drop-'),
+    (limits("exceptions", midstream=3), "limits.exceptions.midstream", "drop-flow"),
+    (limits("exceptions", midstraem="accept"), "limits.exceptions.midstraem", '"midstream"'),
+    (limits("budgets", dns=3), "limits.budgets.dns is 3", "[limits.budgets.dns]"),
+    (limits("budgets", dnss={}), "limits.budgets.dnss", '"dns"'),
+    (limits("budgets", dns={"per_huor": 1}), "limits.budgets.dns.per_huor", '"per_hour"'),
+    (limits("heartbeats", slack=2), "limits.heartbeats.slack is 2", "at most 1"),
+    (limits("heartbeats", schedule=[]), "limits.heartbeats.inferred_lengths", "schedule"),
+    (limits("heartbeats", schedule={}), "limits.heartbeats.schedule", "[[limits.heartbeats.schedule]]"),
+    (limits("heartbeats", schedule=[3]), "limits.heartbeats.schedule[1]", "[[limits.heartbeats.schedule]]"),
+    (limits("heartbeats", schedule=[{"plaintext": 1}]), "limits.heartbeats.schedule[1].period_s", "missing"),
+    (
+        limits("heartbeats", schedule=[{"plaintext": 17, "period_s": 0, "ping": True}]),
+        "limits.heartbeats.schedule[1].period_s is 0",
+        "at least 0.1",
+    ),
+    (
+        limits("heartbeats", schedule=[{"plaintext": 17, "period_s": 30, "png": True}]),
+        "limits.heartbeats.schedule[1].png",
+        '"ping"',
+    ),
+    (limits("heartbeats", inferred_lengths={"x": 0}), "limits.heartbeats.inferred_lengths", "41 = 0"),
+    (limits("heartbeats", inferred_lengths={"41": 7}), "limits.heartbeats.inferred_lengths", "row"),
 ]
 
 
@@ -199,3 +268,67 @@ def test_ruleset_spec_numbers_the_devices() -> None:
         (2, "bath", None),
     ]
     assert spec.devices[1].addresses == ("10.0.0.2",)
+
+
+def test_the_owners_limits_lie_over_the_shipped_ones() -> None:
+    shipped = parse_config({"device": [KITCHEN]}).load_limits().make_policy()
+    assert shipped == load_policy()
+    config = parse_config(
+        {
+            "device": [KITCHEN],
+            "limits": {
+                "interaction": {"listen_s": 10},
+                "exceptions": {"midstream": "drop-packet"},
+                "budgets": {"dns": {"per_hour": 1}},
+                "heartbeats": {
+                    "schedule": [{"plaintext": 17, "period_s": 60}],
+                    "inferred_lengths": {"41": 0},
+                },
+            },
+            "endpoint": [{**ENDPOINT, "network": "2001:db8::/32"}],
+            "lab": {"period_scale": 0.5},
+        }
+    )
+    policy = config.load_limits().make_policy()
+    assert policy.listen_s == 10
+    assert policy.max_s == shipped.max_s
+    assert policy.exceptions[Reason.MIDSTREAM] is Action.DROP_PACKET
+    assert policy.exceptions[Reason.MALFORMED] is shipped.exceptions[Reason.MALFORMED]
+    assert policy.budgets["dns"] == Budget(1, shipped.budgets["dns"].burst)
+    assert [beat.period_s for beat in policy.heartbeats] == [30.0]
+    assert [(row.port, str(row.network)) for row in policy.endpoints] == [(4070, "2001:db8::/32")]
+    assert load_policy() == shipped
+
+
+@pytest.mark.parametrize("key", [f"{table}.{key}" for table, key in policy_module._SCALARS.values()])
+def test_every_number_of_the_policy_can_be_set(key: str) -> None:
+    table, _, name = key.partition(".")
+    parse_config(
+        limits(table, **{name: 1.5 if name == "alive_timeout_s" else 1})
+        if name != "max_s"
+        else limits(table, max_s=8)
+    )
+
+
+def test_limits_survive_a_recording() -> None:
+    config = parse_config(
+        {**limits("hold", hold_s=0.8), "endpoint": [ENDPOINT], "lab": {"period_scale": 0.1}}
+    )
+    made = config.load_limits()
+    again = Limits.from_mapping(json.loads(json.dumps(made.to_mapping())))
+    assert again.make_policy() == made.make_policy()
+
+
+def test_many_devices_share_the_room_for_packets_that_wait() -> None:
+    devices = [{"name": f"echo-{number}", "addresses": [f"10.0.0.{number}"]} for number in range(1, 33)]
+    policy = parse_config({"device": devices}).load_limits().make_policy()
+    assert policy.hold_device_packets == HELD_PACKETS // 32
+
+
+def test_a_device_may_have_a_policy_of_its_own() -> None:
+    bath = {"name": "bath", "addresses": ["10.0.0.2"], "policy": "balanced"}
+    assert parse_config({"device": [KITCHEN, bath]}).get_policies() == {
+        "kitchen": "strict",
+        "bath": "balanced",
+    }
+    assert parse_config({"device": [KITCHEN], "policy": "balanced"}).get_policies() == {"kitchen": "balanced"}
