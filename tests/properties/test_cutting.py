@@ -1,0 +1,227 @@
+"""How a stream was cut into segments does not matter to what its bytes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guard.core.tls import (
+    KIND_APP_DATA,
+    KIND_HANDSHAKE,
+    KIND_SYN,
+    MAX_RECORD_BYTES,
+    Framing,
+    RecordStream,
+)
+from guard.core.verdict import Decision, Mode, PacketClass, Reason, Verdict
+from tests import wire
+from tests.conversation import PAYLOADS, Conversation
+from tests.properties.bounded import BOUNDED, FEWER
+
+CLASS_OF = {
+    KIND_SYN: PacketClass.SYN,
+    KIND_HANDSHAKE: PacketClass.HANDSHAKE,
+    KIND_APP_DATA: PacketClass.APP_DATA,
+}
+HANDSHAKE = PAYLOADS["key_exchange"] + PAYLOADS["ccs"] + PAYLOADS["finished"]
+
+# (content type, length): what an Echo sends once connected, and what it should not
+records = st.lists(
+    st.one_of(
+        st.tuples(st.just(23), st.sampled_from([41, 28, 33, 353, 1, 0, 1400])),
+        st.tuples(st.sampled_from([20, 21, 22, 23]), st.integers(0, 60)),
+        st.just((21, 26)),
+    ),
+    max_size=12,
+)
+cuts = st.lists(st.integers(0, 4000), max_size=30)
+
+
+class Run:
+    """One connection to which the same bytes are given, and what the engine made of them."""
+
+    def __init__(self, *, isn: int = 1000) -> None:
+        self.talk = Conversation(mode=Mode.MONITOR, isn=isn).open()
+        self.kinds: list[tuple[int, int, int]] = []  # of each record: type, length, KIND
+        self.talk.up(wire.client_hello())
+        flow = self.talk.engine.facts.flow
+        assert flow is not None
+        self._spy(flow.client)
+        self.talk.down(PAYLOADS["server_hello"])
+        self.start = self.talk.seq
+
+    def _spy(self, stream: RecordStream) -> None:
+        inner: Callable[[int, int, float], int] = stream.on_record
+
+        def on_record(content_type: int, length: int, now: float) -> int:
+            kind = inner(content_type, length, now)
+            self.kinds.append((content_type, length, kind))
+            return kind
+
+        stream.on_record = on_record
+
+    def send(self, data: bytes, begin: int, end: int) -> Decision:
+        """Send that part of the stream, wherever it lies."""
+        return self.talk.send(data[begin:end], at=self.start + begin)
+
+
+def lay_out(data: bytes, kinds: list[tuple[int, int, int]]) -> list[int]:
+    """Return the KIND of each byte of a stream whose records were judged so."""
+    laid: list[int] = []
+    for _, length, kind in kinds:
+        laid += [kind] * (5 + length)
+    return (laid + [KIND_APP_DATA] * len(data))[: len(data)]
+
+
+def get_class(kinds: list[int]) -> PacketClass:
+    """Return the class of a packet with such bytes: that of the most sensitive."""
+    for kind in (KIND_APP_DATA, KIND_HANDSHAKE):
+        if kind in kinds:
+            return CLASS_OF[kind]
+    return PacketClass.SYN
+
+
+def make_stream(
+    shapes: list[tuple[int, int]], tail: bytes
+) -> tuple[bytes, list[int], list[tuple[int, int, int]]]:
+    """Return a stream, the KIND of each of its bytes and of each record, as judged uncut."""
+    data = HANDSHAKE + b"".join(wire.record(*shape) for shape in shapes) + tail
+    whole = Run()
+    whole.send(data, 0, len(data))
+    return data, lay_out(data, whole.kinds), whole.kinds
+
+
+def cut(data: bytes, places: list[int]) -> list[tuple[int, int]]:
+    ends = sorted({place for place in places if 0 < place < len(data)} | {len(data)})
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def check(answer: Decision, kinds: list[int]) -> None:
+    """A new segment is as strict as its bytes; only a header that is not whole may make it stricter."""
+    expected = get_class(kinds)
+    if answer.reason is Reason.SPLIT_HEADER:
+        assert answer.packet_class is PacketClass.APP_DATA
+    elif answer.reason is Reason.OPAQUE_PAYLOAD:  # application data under another name
+        assert (expected, answer.verdict) == (PacketClass.APP_DATA, Verdict.REFUSE)
+    else:
+        assert answer.packet_class is expected, (answer, expected)
+
+
+@BOUNDED
+@given(records, cuts, st.sampled_from([b"", b"\x17", b"\x17\x03\x03\x00", b"garbage"]), st.integers(0, 1))
+def test_cut_anywhere(shapes: list[tuple[int, int]], places: list[int], tail: bytes, wrap: int) -> None:
+    data, kinds, whole = make_stream(shapes, tail)
+    run = Run(isn=1000 if not wrap else (1 << 32) - len(data) // 2 - 300)
+    for begin, end in cut(data, places):
+        check(run.send(data, begin, end), kinds[begin:end])
+    assert run.kinds == whole
+
+
+@FEWER
+@given(records)
+def test_byte_by_byte(shapes: list[tuple[int, int]]) -> None:
+    data, kinds, whole = make_stream(shapes, b"")
+    run = Run()
+    for at in range(len(data)):
+        check(run.send(data, at, at + 1), kinds[at : at + 1])
+        if at % 100 == 0:
+            run.talk.answer(ack=run.start + at + 1)
+    assert run.kinds == whole
+
+
+@BOUNDED
+@given(records, cuts, st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 1500)), max_size=20))
+def test_sent_again_in_other_pieces(
+    shapes: list[tuple[int, int]], places: list[int], repeats: list[tuple[int, int]]
+) -> None:
+    data, kinds, whole = make_stream(shapes, b"")
+    run = Run()
+    again = iter(repeats)
+    for begin, end in cut(data, places):
+        check(run.send(data, begin, end), kinds[begin:end])
+        at, length = next(again, (0, 0))
+        at = min(at, end - 1)
+        stop = min(at + length, end)
+        if stop <= at:
+            continue
+        answer = run.send(data, at, stop)
+        assert answer.packet_class is PacketClass.RETRANSMIT
+        if KIND_APP_DATA in kinds[at:stop]:
+            assert answer.verdict is Verdict.REFUSE
+        run.talk.answer(ack=run.start + end)
+    assert run.kinds == whole
+
+
+@BOUNDED
+@given(records, cuts, st.randoms(use_true_random=False))
+def test_out_of_order_is_never_less_strict(
+    shapes: list[tuple[int, int]], places: list[int], random: Random
+) -> None:
+    data, kinds, whole = make_stream(shapes, b"")
+    run = Run()
+    segments = cut(data, places)
+    # some twice, some cut anew, in any order
+    segments += [(begin, min(begin + 700, len(data))) for begin, _ in segments[::3]]
+    random.shuffle(segments)
+    seen: set[int] = set()
+    acknowledged = 0
+    for begin, end in segments:
+        answer = run.send(data, begin, end)
+        seen.update(range(begin, end))
+        if answer.verdict is Verdict.ACCEPT:
+            assert KIND_APP_DATA not in kinds[begin:end]
+        if answer.packet_class is not PacketClass.RETRANSMIT:
+            strictness = [PacketClass.SYN, PacketClass.HANDSHAKE, PacketClass.APP_DATA]
+            assert answer.packet_class is not None
+            assert strictness.index(answer.packet_class) >= strictness.index(get_class(kinds[begin:end]))
+        reached = next((at for at in range(len(data)) if at not in seen), len(data))
+        if reached % 2:
+            run.talk.answer(ack=run.start + reached)
+            acknowledged = reached
+    assert run.kinds == whole
+    for begin, end in segments:  # and what it is offered again is what it was
+        answer = run.send(data, begin, end)
+        assert answer.packet_class is PacketClass.RETRANSMIT
+        if KIND_APP_DATA in kinds[max(begin, acknowledged) : end]:
+            assert answer.verdict is Verdict.REFUSE
+
+
+# -- framing against a reader that sees the whole stream ---------------------------------------------
+
+
+def read_records(data: bytes) -> list[tuple[int, int]]:
+    """Frame a whole stream the simple way."""
+    found = []
+    while len(data) >= 5:
+        content_type, version = data[0], int.from_bytes(data[1:3], "big")
+        length = int.from_bytes(data[3:5], "big")
+        if not (20 <= content_type <= 23 and 0x300 <= version <= 0x304 and length <= MAX_RECORD_BYTES):
+            break
+        found.append((content_type, length))
+        data = data[5 + length :]
+    return found
+
+
+pieces = st.lists(
+    st.one_of(
+        st.binary(max_size=12),
+        st.builds(wire.record, st.sampled_from([20, 21, 22, 23]), st.integers(0, 300)),
+        st.builds(
+            wire.record, st.sampled_from([19, 23, 24]), st.integers(0, 5), version=st.integers(0x2FF, 0x306)
+        ),
+    ),
+    max_size=10,
+)
+
+
+@BOUNDED
+@given(pieces, cuts)
+def test_records_are_those_that_a_simple_reader_finds(parts: list[bytes], places: list[int]) -> None:
+    data = b"".join(parts)
+    stream = RecordStream(lambda content_type, *_: content_type, Framing.START)
+    for begin, end in cut(data, places) if data else []:
+        stream.receive(data, begin, end, 0.0)
+    assert stream.records == read_records(data)
