@@ -33,6 +33,13 @@ class TokenBucket:
         self._filled = 0.0
         self.tokens = budget.burst
 
+    def change(self, budget: Budget, now: float) -> None:
+        """Go on under another Budget; nothing is filled up by it."""
+        self.take(0.0, now)
+        self._per_second = budget.per_hour / SECONDS_PER_HOUR
+        self._burst = budget.burst
+        self.tokens = min(self.tokens, budget.burst)
+
     def take(self, amount: float, now: float) -> bool:
         """Take ``amount`` units at time ``now`` when they are there, else take none."""
         tokens = self.tokens + (now - self._filled) * self._per_second

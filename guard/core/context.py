@@ -58,6 +58,10 @@ class Context:
         self.interaction_bytes = 0.0  # what this interaction may still send
         self.interactions = 0
 
+    def set_policy(self, policy: Policy) -> None:
+        """Go on under other limits; an interaction that is open keeps its end."""
+        self._policy = policy
+
     def justify(self, now: float) -> Justification:
         """Return the justification of application data seen at ``now``."""
         if self.closed is not None:

@@ -81,6 +81,8 @@ class DeviceStatus:
     sensor_age: float | None
     closed: Reason | None
     interaction_until: float | None
+    interaction_cause: str | None  # what set its end: one of ``context.EXTENSIONS``
+    interaction_bytes: float | None  # what it may still send
     interactions: int
     flows: int
     condemned_flows: int
@@ -129,12 +131,9 @@ class Engine:
     """The verdict engine for any number of devices."""
 
     def __init__(self, policy: Policy, devices: Mapping[str, DeviceSettings], *, mode: Mode) -> None:
-        self._policy = policy
+        self._set_limits(policy)
         self._devices = {name: _Device(policy, settings) for name, settings in devices.items()}
         self._enforce = mode is Mode.ENFORCE
-        self._pending_limit = policy.pending_flow_bytes
-        self._unacked_limit = policy.unacked_flow_bytes
-        self._kept_limit = policy.kept_device_bytes
         self._next_sweep = math.inf
         self._after: dict[Decision, Decision] = {}
         self.facts = Facts()
@@ -144,11 +143,30 @@ class Engine:
             for device in self._devices.values():
                 device.context.closed = None
 
+    def _set_limits(self, policy: Policy) -> None:
+        self._policy = policy
+        self._pending_limit = policy.pending_flow_bytes
+        self._unacked_limit = policy.unacked_flow_bytes
+        self._kept_limit = policy.kept_device_bytes
+
     # -- what it is told ---------------------------------------------------------------------------
 
     def set_mode(self, mode: Mode) -> None:
         """Carry out refusals from now on, or only report them. Condemned flows stay known in both."""
         self._enforce = mode is Mode.ENFORCE
+
+    def set_policy(self, policy: Policy, devices: Mapping[str, DeviceSettings], *, now: float) -> None:
+        """Go on under other limits for the same ``devices``; connections and budgets stay as they are.
+
+        ``DeviceSettings.sensor`` cannot change. A connection keeps the handshake and heartbeat limits with
+        which it began.
+        """
+        self._set_limits(policy)
+        for name, state in self._devices.items():
+            state.judge.set_policy(policy, now, balanced=devices[name].balanced)
+            state.context.set_policy(policy)
+            state.holds.set_policy(policy)
+            state.flows.set_policy(policy)
 
     def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
         """Judge one packet (from the IP header on). Never raises for what the packet holds."""
@@ -250,13 +268,16 @@ class Engine:
         state = self._devices[device]
         context = state.context
         since, heard = context.mute_since, context.heard_at
+        open_ = now < context.interaction_until
         return DeviceStatus(
             mute=context.mute,
             mute_age=None if since is None else now - since,
             mute_source=context.mute_source,
             sensor_age=None if heard is None else now - heard,
             closed=context.closed,
-            interaction_until=context.interaction_until if now < context.interaction_until else None,
+            interaction_until=context.interaction_until if open_ else None,
+            interaction_cause=context.extended_by if open_ else None,
+            interaction_bytes=max(0.0, context.interaction_bytes) if open_ else None,
             interactions=context.interactions,
             flows=len(state.flows),
             condemned_flows=sum(flow.condemned for flow in state.flows),

@@ -187,6 +187,10 @@ class FlowTable:
     def __iter__(self) -> Iterator[Flow]:
         return (flow for key, flow in self._flows.items() if key is flow.key)
 
+    def set_policy(self, policy: Policy) -> None:
+        """Go on under other limits; flows that are there keep those with which they began."""
+        self._policy = policy
+
     def get_life(self, key: bytes) -> int:
         """Return which life a tuple is in, or would be in as a flow in mid-stream."""
         return self._lives.get(key, 1)

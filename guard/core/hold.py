@@ -70,6 +70,10 @@ class HoldTable:
     def __iter__(self) -> Iterator[FlowHold]:
         return iter(list(self._holds.values()))
 
+    def set_policy(self, policy: Policy) -> None:
+        """Go on under other limits; what waits keeps its deadline."""
+        self._policy = policy
+
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
         return min((hold.deadline for hold in self._holds.values()), default=float("inf"))

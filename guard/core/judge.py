@@ -96,6 +96,20 @@ class Judge:
         """
         return (self.context.closed is None or keep_alive) and self._retransmits.take(size, now)
 
+    def set_policy(self, policy: Policy, now: float, *, balanced: bool) -> None:
+        """Go on under another policy; budgets keep what they have left, so that nothing is filled up."""
+        fresh = Judge(policy, self.context, balanced=balanced)
+        for name, bucket in self.buckets.items():
+            bucket.change(policy.budgets[name], now)
+        left = {(row.port, row.network): bucket for row, bucket in self._endpoints}
+        self._endpoints = []
+        for row, new in fresh._endpoints:
+            bucket = left.get((row.port, row.network), new)
+            bucket.change(row.budget, now)
+            self._endpoints.append((row, bucket))
+        self._balanced, self._holds = fresh._balanced, fresh._holds
+        self._actions, self._refusals = fresh._actions, fresh._refusals
+
     def judge_app_data(
         self,
         size: int,
