@@ -48,6 +48,8 @@ class Framing(IntEnum):
     OPAQUE = 5
 
 
+_CONTENT_TYPES = frozenset(map(int, ContentType))
+
 # What the bytes of a record are, by how sensitive they are; a packet is the union of its bytes.
 KIND_SYN, KIND_HANDSHAKE, KIND_APP_DATA, KIND_SPLIT = 1, 2, 4, 8
 
@@ -164,7 +166,7 @@ class RecordStream:
                 missing = RECORD_HEADER_BYTES - len(self.header)
                 self.header += data[start : min(end, start + missing)]
                 if len(self.header) < RECORD_HEADER_BYTES:
-                    return kinds | KIND_SPLIT
+                    return kinds | self._judge_split(now)
                 header, self.header = self.header, b""
                 start += missing
                 content_type, version, length = _RECORD(header)
@@ -172,7 +174,7 @@ class RecordStream:
                 kinds |= self.resolved
             elif end - start < RECORD_HEADER_BYTES:
                 self.header = data[start:end]
-                return kinds | KIND_SPLIT
+                return kinds | self._judge_split(now)
             else:
                 content_type, version, length = _RECORD(data, start)
                 kinds |= self._begin(content_type, version, length, now)
@@ -197,6 +199,11 @@ class RecordStream:
         self.remaining = length
         self.kind = kind = self.on_record(content_type, length, now)
         return kind
+
+    def _judge_split(self, now: float) -> int:
+        if self.header[0] in _CONTENT_TYPES:
+            return KIND_SPLIT
+        return self._begin(self.header[0], 0, 0, now)  # whatever follows, no record begins so
 
     def _list_tentative(self) -> None:
         if self.unlisted is not None:

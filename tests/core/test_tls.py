@@ -116,6 +116,16 @@ def test_garbage_makes_a_connection_opaque_for_good() -> None:
     assert stream.framing is Framing.OPAQUE
 
 
+def test_one_byte_is_enough_to_know_that_no_record_begins() -> None:
+    stream = make()
+    assert feed(stream, b"G") == KIND_APP_DATA
+    assert (stream.framing, stream.header) == (Framing.OPAQUE, b"")
+    stream = make(Framing.UNKNOWN)
+    feed(stream, wire.PING_GCM + wire.PING_GCM)
+    assert feed(stream, b"G") == KIND_APP_DATA
+    assert stream.framing is Framing.UNKNOWN
+
+
 def test_in_mid_stream_the_second_header_confirms_the_first() -> None:
     stream = make(Framing.UNKNOWN)
     steps = []
