@@ -60,8 +60,8 @@ class MuteLed:
             return self.state
         self._heard = self._now
         if lit is not self._raw:
-            if self._raw is not None and self._raw is self._level:
-                self._unstable_since = self._now
+            if self._level is not None:
+                self._unstable_since = min(self._unstable_since, self._now)
             self._raw = lit
             self._raw_since = self._now
         return self.state
@@ -70,18 +70,18 @@ class MuteLed:
         """Let time pass and return the state that is said now. Time that runs backwards stands still."""
         now = self._now = max(now, self._now)
         times = self._times
-        if now - self._heard >= times.dead_s:
+        if now >= self._heard + times.dead_s:  # as get_timer reckons, to the last bit
             self._lose()
             return self.state
-        if self._raw is not None and now - self._raw_since >= times.debounce_s:
+        if self._raw is not None and now >= self._raw_since + times.debounce_s:
             self._unstable_since = math.inf
             if self._raw is not self._level:
                 self._change_level(self._raw)
-        if now - self._unstable_since >= times.hold_s:
+        if now >= self._unstable_since + times.hold_s:
             self.flickers += 1
             self._forget()
             self._unstable_since = now
-        if self._level is not None and now - self._level_since >= times.hold_s:
+        if self._level is not None and now >= self._level_since + times.hold_s:
             self._pulsing = False
             self.state = self.settled = MuteState.MUTED if self._level else MuteState.UNMUTED
         return self.state
