@@ -45,7 +45,6 @@ EXTENSIONS: Final = (
     Extension("match", "connmark", 1, "CONFIG_NETFILTER_XT_CONNMARK", (Mode.ENFORCE,)),
     Extension("match", "conntrack", 3, "CONFIG_NETFILTER_XT_MATCH_CONNTRACK"),
     Extension("match", "tcp", 0, "CONFIG_NETFILTER_XTABLES", (Mode.ENFORCE,)),
-    Extension("match", "length", 0, "CONFIG_NETFILTER_XT_MATCH_LENGTH", (Mode.ENFORCE,)),
 )
 MAC: Final = Extension("match", "mac", 0, "CONFIG_NETFILTER_XT_MATCH_MAC")
 PHYSDEV: Final = Extension("match", "physdev", 0, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV")

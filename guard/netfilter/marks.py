@@ -18,6 +18,9 @@ UNJUDGED: Final = 0x80000000
 CONDEMNED: Final = 0x40000000
 """Set by the verdict on a packet whose flow is refused; the rules reset both of its ends."""
 
+RESET_MARK: Final = UNJUDGED | CONDEMNED
+"""With no device: a reset that the gate itself sends for one end of a refused connection to the other."""
+
 DEVICE_MASK: Final = 0x3F000000
 DEVICE_SHIFT: Final = 24
 MAX_DEVICES: Final = DEVICE_MASK >> DEVICE_SHIFT

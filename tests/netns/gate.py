@@ -32,6 +32,7 @@ class GateProcess:
         self.home = home
         self.folder = folder
         self.options = options
+        self.prefix: tuple[str, ...] = ()  # a program to start it with
         self.config = folder / "gate.toml"
         self.control = folder / "run" / "control.sock"
         self.sensors = folder / "run" / "sensors.sock"
@@ -92,7 +93,7 @@ class GateProcess:
     def command(self, *words: str) -> list[str]:
         """Return the command line of ``wakeguard`` with this gate's configuration, in its namespace."""
         name, *rest = words
-        gate = ["ip", "netns", "exec", self.home.gate.name, sys.executable, "-m", "guard"]
+        gate = ["ip", "netns", "exec", self.home.gate.name, *self.prefix, sys.executable, "-m", "guard"]
         return [*gate, name, *rest, "--config", str(self.config)]
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:

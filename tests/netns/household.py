@@ -27,6 +27,7 @@ from guard.netfilter.ruleset import DeviceMatch, RulesetSpec
 
 ECHO_MAC = "02:00:00:00:77:02"
 QUEUE = 1877
+PATIENCE = float(os.environ.get("WAKEGUARD_PATIENCE", "1"))  # an emulated machine needs more of it
 _CLONE_NEWNET = 0x40000000
 _counter = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -117,6 +118,8 @@ class Household:
     def _build(self) -> None:
         for namespace in (self.echo, self.gate, self.cloud):
             _ip("netns", "add", namespace.name)
+            # An address that is still being tried is none to speak from yet; nobody else has it here.
+            namespace.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
             _ip("-n", namespace.name, "link", "set", "lo", "up")
         for namespace, port in ((self.echo, "lan0"), (self.cloud, "wan0")):
             _ip(
@@ -169,7 +172,7 @@ class Household:
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
     """Return as soon as ``condition()`` holds; AssertionError when it does not in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain")
