@@ -1,14 +1,15 @@
 """Run the benches: ``python -m tests.bench [SECTION ...]``; all of them without a name.
 
-Each section saves its JSON under ``build/bench`` as it ends; the page is written from what is there.
+Each section runs in a process of its own and saves its JSON under ``build/bench`` as it ends; the page is
+written from what is there.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -70,18 +71,29 @@ def missing_for(section: str) -> list[str]:
     return [need for need in needs if (os.geteuid() if need == "root" else shutil.which(need) is None)]
 
 
+def _run_apart(name: str) -> bool:
+    """Run one section in a process of its own, as nothing measured may inherit another's memory."""
+    command = [sys.executable, "-m", "tests.bench", name]
+    return subprocess.run(command, cwd=report.ROOT, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def main(names: list[str]) -> int:
     """Run the named sections, write the page, print the tables."""
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         print(f"no section {', '.join(unknown)}: use {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
-    for name in names or SECTIONS:
-        if missing := missing_for(name):
-            print(f"{name}: skipped, needs {', '.join(missing)}", file=sys.stderr)
-            continue
-        print(f"{name} ...", file=sys.stderr)
-        SECTIONS[name][1]()
+    if len(names) == 1:
+        if missing := missing_for(names[0]):
+            print(f"{names[0]}: skipped, needs {', '.join(missing)}", file=sys.stderr)
+            return 0
+        print(f"{names[0]} ...", file=sys.stderr)
+        SECTIONS[names[0]][1]()
+    else:
+        failed = [name for name in names or SECTIONS if not _run_apart(name)]
+        if failed:
+            print(f"failed: {', '.join(failed)}", file=sys.stderr)
+            return 1
     report.write_page(PAGE_ORDER)
     print(report.format_sections(PAGE_ORDER))
     return 0
