@@ -22,7 +22,13 @@ class Commands:
     """The table from command to what it does."""
 
     def __init__(
-        self, gate: Gate, reporter: Reporter, switch: ModeSwitch, *, stop: Callable[[Answer, bool], None]
+        self,
+        gate: Gate,
+        reporter: Reporter,
+        switch: ModeSwitch,
+        *,
+        reload: Callable[[Answer], None],
+        stop: Callable[[Answer, bool], None],
     ) -> None:
         """``stop`` ends the gate, with True also its rules, and answers when it is done."""
         self._gate = gate
@@ -34,6 +40,7 @@ class Commands:
             "mode": self._change_mode,
             "mute-led": self._tell_mute,
             "event": self._send_event,
+            "reload": lambda _, answer: reload(answer),
             "stop": lambda request, answer: self._stop(answer, request.release),
         }
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.commands import Commands
-from guard.config import Config, check_interfaces, get_uids, ruleset_spec
+from guard.config import Config, check_interfaces, get_uids, load_config, ruleset_spec
 from guard.control import Answer, ControlServer
-from guard.core.engine import DeviceSettings, Engine
+from guard.core.engine import Engine
+from guard.core.policy import Policy
 from guard.core.verdict import Mode
 from guard.decisions import DecisionLog
 from guard.errors import WakeguardError
@@ -28,11 +29,12 @@ from guard.gate import Gate, Pause
 from guard.loop import Loop
 from guard.netfilter import kernel, ruleset
 from guard.netfilter.queue import PacketQueue
+from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
 from guard.recorded import Recorder
 from guard.recording import Recording
+from guard.reload import Reload, make_settings
 from guard.reporter import Reporter
-from guard.rules import load_policy
 from guard.sensors import SensorSocket
 from guard.state import StateDirectory
 from guard.switch import ModeSwitch
@@ -44,13 +46,15 @@ if TYPE_CHECKING:
 def run(
     config: Config,
     *,
+    path: Path,
     log: FilteringBoundLogger,
     record: Path | None = None,
     decisions: Path | None = None,
 ) -> None:
     """Run the gate until SIGTERM, SIGINT or ``stop``. WakeguardError when it cannot start.
 
-    ``record`` names a directory for a recording; ``decisions`` a file for every decision.
+    ``path`` is where ``config`` was read and a reload reads again; ``record`` names a directory for a
+    recording, ``decisions`` a file for every decision.
     """
     check_interfaces(config)
     control_uids = _with_own(get_uids(config.control.users, key="control.users"))
@@ -64,7 +68,7 @@ def run(
         mode = state.load_mode() or config.mode  # now that nobody else can change it
         daemon = _Daemon(config, mode, stack, log)
         daemon.bind_sensors(sensor_uids)
-        daemon.bind_control(control_uids, state)
+        daemon.bind_control(control_uids, state, path)
         if config.metrics.enabled:
             daemon.serve_metrics()
         if record is not None:
@@ -79,11 +83,11 @@ class _Daemon:
     """One gate's parts; each takes itself apart when ``stack`` ends."""
 
     def __init__(self, config: Config, mode: Mode, stack: ExitStack, log: FilteringBoundLogger) -> None:
-        names = config.get_device_names()
-        policy = load_policy().scaled(config.lab.period_scale)
-        settings = DeviceSettings(sensor=config.sensors is not None)
-        engine = Engine(policy, devices=dict.fromkeys(names, settings), mode=mode)
-        self.gate = Gate(engine, names, clock=time.monotonic_ns, mode=mode)
+        self._settings = make_settings(config)
+        self._policy = config.load_limits().make_policy()
+        engine = Engine(self._policy, devices=self._settings.devices, mode=mode)
+        self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
+        self.resets = Resetter(on_failure=self._report_reset)
         self._config = config
         self._stack = stack
         self._log = log
@@ -114,6 +118,7 @@ class _Daemon:
                 path,
                 uids=uids,
                 max_per_second=settings.max_per_second,
+                max_age=self._policy.alive_timeout_s,
                 listed=bool(settings.users),
                 now=time.monotonic(),
             )
@@ -121,7 +126,7 @@ class _Daemon:
             self._sensors[name] = sensor
             self._loop.listen(sensor.fileno(), partial(self._receive_events, name))
 
-    def bind_control(self, uids: Collection[int], state: StateDirectory) -> None:
+    def bind_control(self, uids: Collection[int], state: StateDirectory, path: Path) -> None:
         """Listen to the command line."""
         config = self._config
         self._switch = ModeSwitch(
@@ -135,6 +140,7 @@ class _Daemon:
         )
         self._reporter = Reporter(
             config,
+            self._policy,
             self.gate,
             self._loop,
             sensors=self._sensors,
@@ -142,7 +148,16 @@ class _Daemon:
             get_mode=lambda: self._switch.mode,
             get_recording=self._get_recording,
         )
-        commands = Commands(self.gate, self._reporter, self._switch, stop=self._stop)
+        reload = Reload(
+            config,
+            self.gate,
+            self._switch,
+            load=lambda: load_config(path),
+            take_over=self._take_over,
+            log=self._log,
+        )
+        self._loop.on_hang_up = lambda: reload.request(lambda _: None)
+        commands = Commands(self.gate, self._reporter, self._switch, reload=reload.request, stop=self._stop)
         self._control = ControlServer(
             Path(config.control.socket),
             uids=uids,
@@ -166,7 +181,7 @@ class _Daemon:
         """Write down what the engine is told."""
         recorder = Recorder(
             directory,
-            devices=dict.fromkeys(self.gate.devices, self._config.sensors is not None),
+            settings=self._settings,
             epoch_ns=self._epoch_ns,
             mode=self._mode,
         )
@@ -177,13 +192,15 @@ class _Daemon:
 
     def log_decisions(self, path: Path) -> None:
         """Write every decision down, as a replay of the recording would."""
-        log = DecisionLog(path, self.gate.engine, epoch_ns=self._epoch_ns)
+        log = DecisionLog(path, self.gate.engine, epoch_ns=self._epoch_ns, on_failure=self._report_recording)
         self.gate.audit = self._stack.enter_context(log)
 
     def bind_queue(self) -> None:
         """Take the queue, put the rules in place and let the packets in that come by them."""
         self._queue.bind(self.gate.receive, mode=self._mode)
         self._stack.callback(self._queue.close)
+        self.gate.messenger = self.resets
+        self._stack.callback(self.resets.close)
         self._apply(self._mode)
         self._receive_packets()  # what rules of an earlier gate have queued: answered unjudged
         self.gate.open = True
@@ -212,6 +229,7 @@ class _Daemon:
         finally:
             notify("STOPPING=1")
             self._switch.wait()
+            self.gate.finish()
             self._leave()
 
     def _leave(self) -> None:
@@ -231,6 +249,11 @@ class _Daemon:
         spec = ruleset_spec(self._config, mode)
         kernel.check_requirements(spec)
         ruleset.apply(spec)
+
+    def _take_over(self, config: Config, policy: Policy) -> None:
+        self._reporter.take_over(config, policy)
+        for sensor in self._sensors.values():
+            sensor.max_age = policy.alive_timeout_s
 
     def _receive_packets(self) -> None:
         self.gate.start_batch()
@@ -276,6 +299,13 @@ class _Daemon:
 
     def _report_recording(self, error: WakeguardError) -> None:
         self._log.error("recording ended", fault=str(error))
+
+    def _report_reset(self, error: OSError) -> None:
+        self._log.warning(
+            "reset failed",
+            fault=str(error),
+            effect="servers learn of a refused connection with their next packet",
+        )
 
     def _report_error(self, error: Exception) -> None:
         self._log.error("handler error", exc_info=error)

@@ -8,15 +8,20 @@ packet gets an answer: accepted in monitor, dropped in enforce.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from guard.core.engine import Engine
 from guard.core.event import Event
+from guard.core.flow import Flow
+from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.netfilter.marks import ACCEPT_MASK, DEVICE_SHIFT, get_device, is_upstream
 from guard.netfilter.queue import condemn
+from guard.trace import Settings
 
 if TYPE_CHECKING:
     from netfilterqueue import Packet
@@ -55,12 +60,46 @@ class Witness(Protocol):
     def mode(self, mode: Mode, ns: int) -> None:
         """Note that the mode was switched."""
 
+    def settings(self, settings: Settings, ns: int) -> None:
+        """Note that the owner's settings were read again."""
+
     def timer(self, ns: int) -> None:
         """Note that the engine's timer was served."""
 
 
-Audit = Callable[[bytes, str, Direction, int, Decision], None]
-"""Called after each packet with packet, device, direction, nanoseconds and the decision."""
+class Messenger(Protocol):
+    """Who tells the far end of a refused connection (``guard.netfilter.reset``). Never raises."""
+
+    def reset(
+        self,
+        packet: bytes,
+        *,
+        mark: int,
+        hook: int,
+        interface: int,
+        now: float,
+        life: int = 0,
+        expected: int | None = None,
+    ) -> None:
+        """Reset the receiver of ``packet``."""
+
+
+class Audit(Protocol):
+    """Who writes down what the engine said."""
+
+    def packet(self, packet: bytes, device: str, direction: Direction, ns: int, decision: Decision) -> None:
+        """Note the decision about one packet."""
+
+    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+        """Note what became of packets that waited."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """How the waiting of a device's packets ended: they passed, or they were refused."""
+
+    released: int = 0
+    refused: int = 0
 
 
 class Pause(Exception):  # noqa: N818  # leaves netfilterqueue's loop; no error
@@ -80,6 +119,7 @@ class Gate:
         self.acting = ACTING[mode]
         self.witness: Witness | None = None
         self.audit: Audit | None = None
+        self.messenger: Messenger | None = None
         self.open = False  # before: the packets of an earlier gate's rules, answered as ``starting``
         self.starting = 0
         self.unknown_devices = 0
@@ -87,7 +127,9 @@ class Gate:
         self._last_ns = 0
         self._pause_ns = 0
         self._passing = self.acting is Acting.PASSING
-        self._held: dict[int, Packet] = {}
+        # packet_id -> its device, its flow, and the packet itself, None in monitor where it has passed already
+        self._waiting: dict[int, tuple[str, Flow | None, Packet | None]] = {}
+        self.settled = {name: Settled() for name in self.devices}
         self._rows = [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]
         self._receive_packet = engine.receive_packet
 
@@ -102,6 +144,8 @@ class Gate:
         """Carry out verdicts this way from the next packet on."""
         self.acting = acting
         self._passing = acting is Acting.PASSING
+        if self._passing:
+            self._let_pass()
 
     def read_clock(self) -> float:
         """Return the time in seconds, later than every time returned before."""
@@ -150,22 +194,24 @@ class Gate:
             if self.witness is not None:
                 self.witness.packet(payload, device, direction, ns)
             decision = self._receive_packet(payload, device=device, direction=direction, now=now)
-            if decision.verdict is _ACCEPT or self._passing:
+            verdict = decision.verdict
+            if verdict is _ACCEPT or (self._passing and verdict is not _HOLD):
                 if direction:  # downstream: the mark stays as it is, a condemned connection is still reset
                     packet.accept()
                 else:
                     packet.set_mark(mark & ACCEPT_MASK)
                     packet.accept()
-            elif decision.verdict is _HOLD:
-                packet.retain()
-                self._held[self.engine.facts.packet_id] = packet
+            elif verdict is _HOLD:
+                self._hold(packet, mark, device)
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
                 condemn(packet)
+                answered = True
+                self._tell(packet, payload, mark, now, self.engine.facts.flow)
             else:
                 packet.drop()
             answered = True
             if self.audit is not None:
-                self.audit(payload, device, direction, ns, decision)
+                self.audit.packet(payload, device, direction, ns, decision)
         except BaseException:
             if not answered:
                 self._answer_fault(packet)
@@ -180,7 +226,7 @@ class Gate:
             self._serve_timer(ns)
         if self.witness is not None:
             self.witness.event(event, device, ns)
-        self._release(self.engine.receive_event(event, device=device, now=ns / 1e9))
+        self._release(self.engine.receive_event(event, device=device, now=ns / 1e9), ns)
 
     def handle_timer(self) -> None:
         """Let the engine do what is due."""
@@ -196,23 +242,83 @@ class Gate:
         self.engine.set_mode(mode)
         self.engine_mode = mode
 
+    def set_settings(self, settings: Settings, policy: Policy) -> None:
+        """Let the engine judge by ``settings`` from now on; ``policy`` is made of their limits."""
+        ns = self._read_ns()
+        if ns / 1e9 >= self.engine.timer:
+            self._serve_timer(ns)
+        if self.witness is not None:
+            self.witness.settings(settings, ns)
+        self.engine.set_policy(policy, settings.devices, now=ns / 1e9)
+
+    def finish(self) -> None:
+        """Settle what waits as if nobody spoke any more; after that nothing may be received.
+
+        Each wait ends at its own time, which may lie ahead: so a replay of the recording says the same.
+        """
+        while self._waiting and self.engine.timer < inf:
+            self._last_ns = max(self._read_ns(), ceil(self.engine.timer * 1e9))
+            self._serve_timer(self._last_ns)
+
     def _serve_timer(self, ns: int) -> None:
         if self.witness is not None:
             self.witness.timer(ns)
-        self._release(self.engine.handle_timer(now=ns / 1e9))
+        self._release(self.engine.handle_timer(now=ns / 1e9), ns)
 
-    def _release(self, released: Iterable[tuple[int, Decision]]) -> None:
+    def _hold(self, packet: Packet, mark: int, device: str) -> None:
+        """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
+        facts = self.engine.facts
+        if self._passing:
+            packet.set_mark(mark & ACCEPT_MASK)
+            packet.accept()
+            self._waiting[facts.packet_id] = device, facts.flow, None
+        else:
+            packet.retain()
+            self._waiting[facts.packet_id] = device, facts.flow, packet
+
+    def _let_pass(self) -> None:
+        """Let what waits in the kernel's queue pass: in monitor nothing waits there."""
+        for packet_id, (device, flow, packet) in self._waiting.items():
+            if packet is not None:
+                packet.set_mark(packet.get_mark() & ACCEPT_MASK)
+                packet.accept()
+                self._waiting[packet_id] = device, flow, None
+
+    def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
         for packet_id, decision in released:
-            packet = self._held.pop(packet_id, None)
+            device, flow, packet = self._waiting.pop(packet_id, ("", None, None))
+            if device:
+                settled = self.settled[device]
+                if decision.verdict is _ACCEPT:
+                    settled.released += 1
+                else:
+                    settled.refused += 1
             if packet is None:
-                continue  # in monitor nothing is held
+                continue  # in monitor it has passed already
             if decision.verdict is _ACCEPT or self._passing:
                 packet.set_mark(packet.get_mark() & ACCEPT_MASK)
                 packet.accept()
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
+                mark = packet.get_mark()
                 condemn(packet)
+                self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
             else:
                 packet.drop()
+        if released and self.audit is not None:
+            self.audit.release(released, ns)
+
+    def _tell(self, packet: Packet, payload: bytes, mark: int, now: float, flow: Flow | None) -> None:
+        """Have the receiver of a refused packet told that its connection has ended."""
+        if self.messenger is not None and flow is not None:
+            self.messenger.reset(
+                payload,
+                mark=mark,
+                hook=packet.hook,
+                interface=packet.indev,
+                now=now,
+                life=flow.life,
+                expected=flow.up.unacked_seq,
+            )
 
     def _answer_unjudged(self, packet: Packet, row: object) -> None:
         if row is None:

@@ -32,14 +32,16 @@ class Loop:
         self._on_error = on_error
         self._mail: deque[Handler] = deque()
         self._stopping = False
+        self.on_hang_up: Handler | None = None  # what SIGHUP asks for
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.selector.register(self._reader, selectors.EVENT_READ, self._read_mail)
         self._next_housekeeping = 0.0
 
     def __enter__(self) -> Loop:
-        """Let SIGTERM and SIGINT stop the loop."""
+        """Let SIGTERM and SIGINT stop the loop, and SIGHUP call ``on_hang_up`` in it."""
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._old = {number: signal.signal(number, self._stop_by_signal) for number in _SIGNALS}
+        self._old[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up_by_signal)
         return self
 
     def __exit__(
@@ -119,6 +121,10 @@ class Loop:
 
     def _stop_by_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop()
+
+    def _hang_up_by_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.on_hang_up is not None:
+            self.call(self.on_hang_up)
 
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +30,7 @@ from guard.pcapng import (
     OPT_IF_TSRESOL,
     SECTION_HEADER,
 )
-from guard.trace import Gate, TimerServed, format_entry, format_gate
+from guard.trace import Gate, Settings, TimerServed, format_entry, format_gate
 
 PACKETS_NAME = "packets.pcapng"
 EVENTS_NAME = "events.jsonl"
@@ -44,13 +44,13 @@ _ENHANCED_TAIL = struct.Struct("<HHIHHI")
 class Recorder:
     """Appends to a new recording in ``directory``; times are the engine's clock in nanoseconds.
 
-    ``devices`` says for each name whether a mute sensor is configured; ``epoch_ns`` is the Unix time at
-    which the engine's clock reads 0. Every method may raise RecordingError (disk full, file removed).
+    ``settings`` are those with which the engine was made; ``epoch_ns`` is the Unix time at which its clock
+    reads 0. Every method may raise RecordingError (disk full, file removed).
     """
 
-    def __init__(self, directory: Path, *, devices: Mapping[str, bool], epoch_ns: int, mode: Mode) -> None:
+    def __init__(self, directory: Path, *, settings: Settings, epoch_ns: int, mode: Mode) -> None:
         self._epoch_ns = epoch_ns
-        self._interfaces = {name: number for number, name in enumerate(devices)}
+        self._interfaces = {name: number for number, name in enumerate(settings.devices)}
         self.packets_path = directory / PACKETS_NAME
         self.events_path = directory / EVENTS_NAME
         try:
@@ -60,10 +60,10 @@ class Recorder:
         try:
             self._packets = _create(self.packets_path)
             self._events = _create(self.events_path)
-            self._packets.write(_format_head(devices))
+            self._packets.write(_format_head(settings.devices))
             self._packets.flush()
             self._write_line(format_line(TraceHeader(epoch_ns)))
-            self._write_line(format_gate(Gate(mode, dict(devices))))
+            self._write_line(format_gate(Gate(mode, settings)))
         except FileExistsError:
             raise RecordingError(f"{directory} already holds a recording: name another directory") from None
         except OSError as error:
@@ -100,6 +100,10 @@ class Recorder:
     def record_mode(self, mode: Mode, *, now_ns: int) -> None:
         """Write that the mode was switched."""
         self._record_line(format_entry(mode, now_ns=now_ns))
+
+    def record_settings(self, settings: Settings, *, now_ns: int) -> None:
+        """Write that the owner's settings were read again."""
+        self._record_line(format_entry(settings, now_ns=now_ns))
 
     def record_timer(self, *, now_ns: int) -> None:
         """Write that ``Engine.handle_timer`` was called."""
@@ -141,7 +145,7 @@ def _create(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb", buffering=PACKETS_BUFFER_BYTES)
 
 
-def _format_head(devices: Mapping[str, bool]) -> bytes:
+def _format_head(devices: Iterable[str]) -> bytes:
     section = struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
     blocks = [_format_block(SECTION_HEADER, section)]
     for name in devices:

@@ -13,6 +13,7 @@ from guard.core.event import Event
 from guard.core.verdict import Direction, Mode
 from guard.errors import RecordingError
 from guard.recorded import Recorder
+from guard.trace import Settings
 
 
 class Recording:
@@ -40,6 +41,10 @@ class Recording:
     def mode(self, mode: Mode, ns: int) -> None:
         """Note that the mode was switched."""
         self._write(lambda recorder: recorder.record_mode(mode, now_ns=ns))
+
+    def settings(self, settings: Settings, ns: int) -> None:
+        """Note that the owner's settings were read again."""
+        self._write(lambda recorder: recorder.record_settings(settings, now_ns=ns))
 
     def timer(self, ns: int) -> None:
         """Note that the engine's timer was served."""

@@ -10,16 +10,17 @@ Lines come out in capture order: a packet that is held keeps its place until its
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guard.capture import Capture, Interface
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Verdict
 from guard.errors import CaptureError
+from guard.limits import load_limits
 from guard.lines import Lines, Write, format_records, format_time
 from guard.selector import DeviceSelector, Matcher, match_nothing
-from guard.trace import NANOSECONDS, Entry, TimerServed, Trace
+from guard.trace import NANOSECONDS, Entry, Settings, TimerServed, Trace
 
 SECOND_DIGITS = 9
 SECOND_NS = 10**SECOND_DIGITS
@@ -43,12 +44,14 @@ class Replay:
         self,
         capture: Capture,
         selector: DeviceSelector,
-        policy: Policy,
+        policy: Policy | None = None,
         *,
         mode: Mode | None = None,
+        balanced: bool | None = None,
         trace: Trace | None = None,
         write: Write | None = None,
     ) -> None:
+        """Without ``policy`` the recording's limits count, or the shipped ones; likewise ``balanced``."""
         self.totals = Totals()
         self.device = selector.name or selector.text
         self._capture = capture
@@ -59,14 +62,29 @@ class Replay:
         self._follow_mode = mode is None
         self.mode = mode or (gate.mode if gate else Mode.MONITOR)
         names = {self.device, *(gate.devices if gate else ())}
-        devices = {name: DeviceSettings(sensor=self._trace.has_sensor(name)) for name in sorted(names)}
-        self.engine = Engine(policy, devices=devices, mode=self.mode)
+        self._follow_limits = policy is None
+        self._balanced = balanced
+        settings = gate.settings if gate else Settings({})
+        self._names = sorted(names)
+        devices = self._choose_devices(settings)
+        self.policy = "balanced" if devices[self.device].balanced else "strict"  # that it began under
+        limits = settings.limits or load_limits()
+        self.engine = Engine(policy or limits.make_policy(), devices=devices, mode=self.mode)
         self._entries = [entry for entry in self._trace.entries if (entry.device or self.device) in names]
         self._entries.reverse()  # the next one is the last: popping it costs nothing
         self._lines = Lines(write) if write else None
         self._gate_timers = gate is not None  # recorded: served when the live gate served them
         self._waiting = 0
         self._now = -math.inf
+
+    def _choose_devices(self, settings: Settings) -> dict[str, DeviceSettings]:
+        """Return what counts for each device; an explicit policy is the user's question."""
+        chosen = {}
+        for name in self._names:
+            recorded = settings.devices.get(name, DeviceSettings(sensor=self._trace.has_sensor(name)))
+            balanced = recorded.balanced if self._balanced is None else self._balanced
+            chosen[name] = replace(recorded, balanced=balanced)
+        return chosen
 
     def run(self) -> None:
         """Judge the whole capture; CaptureError after everything before the damage was judged and written."""
@@ -190,6 +208,10 @@ class Replay:
         elif isinstance(item, Mode):
             if self._follow_mode:
                 self.engine.set_mode(item)
+        elif isinstance(item, Settings):
+            if self._follow_limits and item.limits is not None:
+                policy = item.limits.make_policy()
+                self.engine.set_policy(policy, self._choose_devices(item), now=self._now)
         else:
             self._release(self.engine.receive_event(item, device=entry.device or self.device, now=self._now))
 

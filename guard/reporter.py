@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Final
 
 from guard import __version__
 from guard.config import Config
+from guard.core.bound import get_bound, get_explained_bound, get_local_bound
+from guard.core.policy import Policy
 from guard.core.verdict import Mode, Reason
 from guard.gate import Gate
 from guard.loop import Loop
 from guard.sensors import SensorSocket
-from guard.status import VERSION, DeviceState, GateStatus, PacketCount, QueueStatus, SensorStatus
+from guard.status import (
+    VERSION,
+    BoundStatus,
+    DeviceState,
+    GateStatus,
+    HoldStatus,
+    PacketCount,
+    QueueStatus,
+    SensorStatus,
+)
 
 if TYPE_CHECKING:
     from guard.netfilter.kernel import QueueStatistics
@@ -31,6 +42,7 @@ class Reporter:
     def __init__(
         self,
         config: Config,
+        policy: Policy,
         gate: Gate,
         loop: Loop,
         *,
@@ -39,7 +51,7 @@ class Reporter:
         get_mode: Callable[[], Mode],
         get_recording: Callable[[], str],
     ) -> None:
-        self._config = config
+        self.take_over(config, policy)
         self._gate = gate
         self._loop = loop
         self._sensors = sensors
@@ -47,6 +59,19 @@ class Reporter:
         self._get_mode = get_mode
         self._get_recording = get_recording
         self._started = gate.read_clock()
+
+    def take_over(self, config: Config, policy: Policy) -> None:
+        """Tell of this configuration from now on, which makes ``policy``."""
+        self._config = config
+        self._policies = config.get_policies()
+        self._bounds = {
+            name: BoundStatus(
+                unexplained=get_bound(policy, balanced=chosen == "balanced"),
+                local=get_local_bound(policy),
+                explained=get_explained_bound(policy),
+            )
+            for name, chosen in self._policies.items()
+        }
 
     def read_from_thread(self) -> GateStatus:
         """Return a snapshot, taken by the loop. TimeoutError when the loop is not there to take it."""
@@ -86,16 +111,27 @@ class Reporter:
         status = self._gate.engine.get_status(name, now=now)
         until = status.interaction_until
         sensor = self._sensors.get(name)
+        settled = self._gate.settled[name]
         return DeviceState(
             name=name,
+            policy=self._policies[name],
             mute=status.mute.value,
             mute_age_s=status.mute_age,
             mute_source=status.mute_source,
             closed=None if status.closed is None else status.closed.value,
             interactions=status.interactions,
             interaction_left_s=None if until is None else max(0.0, until - now),
+            interaction_cause=status.interaction_cause,
+            interaction_bytes=status.interaction_bytes,
             flows=status.flows,
             condemned_flows=status.condemned_flows,
+            holds=HoldStatus(
+                packets=status.held_packets,
+                bytes=status.held_bytes,
+                released=settled.released,
+                refused=settled.refused,
+            ),
+            bound=self._bounds[name],
             sensor=None if sensor is None else _read_sensor(sensor, now),
             packets=self._read_counters(name),
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 
 from guard.core.event import (
@@ -25,7 +26,7 @@ from guard.core.event import (
 )
 from guard.unix_socket import CREDENTIALS_SPACE, UnixSocket, get_sender_uid
 
-MAX_AGE = 3.0  # seconds; older than the silence that makes a sensor lost, an event says nothing any more
+MAX_AGE = 3.0  # seconds; what the shipped policy says
 MAX_AHEAD = 0.01  # seconds; sender and gate read the same CLOCK_MONOTONIC
 BATCH = 32  # datagrams read before the packets get their turn again
 
@@ -44,12 +45,24 @@ class SensorSocket:
     """One device's sensor."""
 
     def __init__(
-        self, path: Path, *, uids: Collection[int], max_per_second: int, listed: bool, now: float
+        self,
+        path: Path,
+        *,
+        uids: Collection[int],
+        max_per_second: int,
+        listed: bool,
+        now: float,
+        max_age: float = MAX_AGE,
     ) -> None:
-        """Bind ``path``. ``uids`` may speak; ``listed``: users beside the gate's own are among them."""
+        """Bind ``path``. ``uids`` may speak; ``listed``: users beside the gate's own are among them.
+
+        ``max_age`` is the silence (s) that makes the sensor lost: older than that, an event says nothing.
+        """
         self._bound = UnixSocket(path, socket.SOCK_DGRAM, key="sensors.socket", listed=listed)
         self._bound.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._uids = frozenset(uids)
+        self.max_age = max_age
+        self._state_t = -inf  # of the mute state accepted last
         self._max_per_second = max_per_second
         self._window_start = -1.0
         self._window_count = 0
@@ -90,7 +103,7 @@ class SensorSocket:
     def notice_silence(self, *, now: float) -> bool:
         """Return True once when the sensor has fallen silent; it was counted in ``lost`` then."""
         heard = self._listening_since if self.heard is None else self.heard
-        silent = now - heard > MAX_AGE
+        silent = now - heard > self.max_age
         fell = silent and not self._silent
         self._silent = silent
         self.lost += fell
@@ -107,12 +120,16 @@ class SensorSocket:
             return Rejection.MALFORMED
         if isinstance(event, TraceHeader):
             return Rejection.MALFORMED
-        if event.t < now - MAX_AGE:
+        if event.t < now - self.max_age:
             return Rejection.STALE
         if event.t > now + MAX_AHEAD:
             return Rejection.FUTURE
         if self._is_flood(now) and not _closes(event):
             return Rejection.FLOOD
+        if isinstance(event, MuteEvent | AliveEvent):
+            if event.t < self._state_t and not _closes(event):
+                return Rejection.STALE  # a newer state is known: what was said before it opens nothing
+            self._state_t = max(self._state_t, event.t)
         return event
 
     def _is_flood(self, now: float) -> bool:

@@ -36,22 +36,50 @@ class SensorStatus(msgspec.Struct, frozen=True):
     rejected: dict[str, int]
 
 
+class HoldStatus(msgspec.Struct, frozen=True):
+    """What waits for a wake word now, and how many packets did so before, by how it ended."""
+
+    packets: int
+    bytes: int
+    released: int
+    refused: int
+
+
+class BoundStatus(msgspec.Struct, frozen=True):
+    """The most payload bytes that can leave in an hour, by budget.
+
+    ``unexplained``: without a wake word; ``local``: besides, to the home's own network; ``explained``: by
+    one wake word, inside its interaction and on its connections afterwards.
+    """
+
+    unexplained: dict[str, float]
+    local: dict[str, float]
+    explained: dict[str, float]
+
+
 class DeviceState(msgspec.Struct, frozen=True):
     """One Echo.
 
     ``mute_age_s`` counts from the beginning of the state; ``closed`` is the reason why application data
-    is not justified at all, None when a wake word would justify it.
+    is not justified at all, None when a wake word would justify it. Outside an interaction the fields about
+    one are None: ``interaction_cause`` is what set its end (wake_word, voice, answer or speech),
+    ``interaction_bytes`` what it may still send.
     """
 
     name: str
+    policy: str
     mute: str
     mute_age_s: float | None
     mute_source: str | None
     closed: str | None
     interaction_left_s: float | None
+    interaction_cause: str | None
+    interaction_bytes: float | None
     interactions: int
     flows: int
     condemned_flows: int
+    holds: HoldStatus
+    bound: BoundStatus
     sensor: SensorStatus | None
     packets: tuple[PacketCount, ...]
 

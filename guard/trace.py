@@ -4,7 +4,9 @@ A trace is a file of event lines (``core.event``). Its first line may give the U
 it t counts from the capture's first frame. A trace that the live gate recorded says more: what the gate
 was told besides events, and when by its own clock, so that a replay repeats every step. Such lines are
 
-``{"type":"gate","mode":"monitor","devices":{"kitchen":{"sensor":true}}}``  once, how the gate began;
+``{"type":"gate","mode":"monitor","devices":{"kitchen":{"sensor":true,..}},"limits":{..}}``  once, how the
+    gate began: every limit is in it, so a replay needs nothing else;
+``{"type":"settings","devices":{..},"limits":{..},"now_ns":N}``  the owner's settings were read again;
 ``{"t":..,"type":"wake",..,"now_ns":N,"device":"kitchen"}``  an event and the engine's clock at its receipt;
 ``{"type":"mode","mode":"enforce","now_ns":N}``  the owner switched the mode;
 ``{"type":"timer","now_ns":N}``  the engine's timer was served.
@@ -13,15 +15,18 @@ was told besides events, and when by its own clock, so that a replay repeats eve
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from guard.core.engine import DeviceSettings
 from guard.core.event import AliveEvent, Event, EventError, TraceHeader, format_line, parse_line
 from guard.core.verdict import Mode
-from guard.errors import EventTraceError
+from guard.errors import ConfigError, EventTraceError
+from guard.limits import Limits
 
 NANOSECONDS = 1e9
+_DEVICE_KEYS = asdict(DeviceSettings()).keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,27 @@ class TimerServed:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """What the owner has set: for each device by name, and the limits (None: as shipped)."""
+
+    devices: dict[str, DeviceSettings]
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """How the live gate began: its mode and, for each device by name, whether a sensor was configured."""
+    """How the live gate began: its mode and its settings."""
 
     mode: Mode
-    devices: dict[str, bool]
+    settings: Settings
+
+    @property
+    def devices(self) -> dict[str, DeviceSettings]:
+        """Return the devices by name."""
+        return self.settings.devices
+
+
+Item = Event | Mode | TimerServed | Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +63,7 @@ class Entry:
     """One thing told to the engine at ``now`` (its clock, s); ``device`` is "" where it concerns all."""
 
     now: float
-    item: Event | Mode | TimerServed
+    item: Item
     device: str = ""
 
 
@@ -61,7 +82,7 @@ class Trace:
         without them was written by hand, and its last mute state simply lasts.
         """
         if self.gate is not None:
-            return self.gate.devices.get(device, False)
+            return device in self.gate.devices and self.gate.devices[device].sensor
         return any(isinstance(entry.item, AliveEvent) for entry in self.entries)
 
 
@@ -95,19 +116,27 @@ def read_trace(path: Path) -> Trace:
     return Trace(epoch_ns, gate, tuple(entries))
 
 
-def format_entry(item: Event | Mode | TimerServed, *, now_ns: int, device: str = "") -> str:
+def format_entry(item: Item, *, now_ns: int, device: str = "") -> str:
     """Return the line (no newline) of a recorded trace that ``read_trace`` reads back."""
     if isinstance(item, Mode):
         return f'{{"type":"mode","mode":"{item.value}","now_ns":{now_ns}}}'
     if isinstance(item, TimerServed):
         return f'{{"type":"timer","now_ns":{now_ns}}}'
+    if isinstance(item, Settings):
+        return f'{{"type":"settings",{_format_settings(item)},"now_ns":{now_ns}}}'
     return f'{format_line(item)[:-1]},"now_ns":{now_ns},"device":{json.dumps(device)}}}'
 
 
 def format_gate(gate: Gate) -> str:
     """Return the line (no newline) that tells how the gate began."""
-    devices = {name: {"sensor": sensor} for name, sensor in gate.devices.items()}
-    return json.dumps({"type": "gate", "mode": gate.mode, "devices": devices}, separators=(",", ":"))
+    return f'{{"type":"gate","mode":"{gate.mode.value}",{_format_settings(gate.settings)}}}'
+
+
+def _format_settings(settings: Settings) -> str:
+    content: dict[str, Any] = {"devices": {name: asdict(row) for name, row in settings.devices.items()}}
+    if settings.limits is not None:
+        content["limits"] = settings.limits.to_mapping()
+    return json.dumps(content, separators=(",", ":"))[1:-1]
 
 
 def _parse(line: bytes) -> Entry | Gate | TraceHeader:
@@ -129,6 +158,8 @@ def _parse(line: bytes) -> Entry | Gate | TraceHeader:
     now = now_ns / NANOSECONDS
     if kind == "mode" and fields.keys() == {"type", "mode"}:
         return Entry(now, _parse_mode(fields["mode"]))
+    if kind == "settings":
+        return Entry(now, _parse_settings(fields, {"type"}))
     if kind == "timer" and fields.keys() == {"type"}:
         return Entry(now, TimerServed())
     device = fields.pop("device", "")
@@ -140,16 +171,32 @@ def _parse(line: bytes) -> Entry | Gate | TraceHeader:
     return Entry(now, event, device)
 
 
-def _parse_gate(fields: dict[str, Any]) -> Gate:
-    devices = fields.get("devices")
-    if fields.keys() != {"type", "mode", "devices"} or not isinstance(devices, dict):
-        raise EventError('a gate line needs "mode" and "devices"')
-    sensors: dict[str, bool] = {}
-    for name, settings in devices.items():
-        if not isinstance(settings, dict) or not isinstance(settings.get("sensor"), bool):
-            raise EventError(f'device {name!r} of the gate line needs "sensor": true or false')
-        sensors[name] = settings["sensor"]
-    return Gate(_parse_mode(fields["mode"]), sensors)
+def _parse_gate(content: dict[str, Any]) -> Gate:
+    return Gate(_parse_mode(content.get("mode")), _parse_settings(content, {"type", "mode"}))
+
+
+def _parse_settings(content: dict[str, Any], others: set[str]) -> Settings:
+    devices = content.get("devices")
+    if content.keys() - others - {"limits"} != {"devices"} or not isinstance(devices, dict):
+        raise EventError(f'a {content["type"]} line needs "devices" and may have "limits"')
+    limits = None
+    if "limits" in content:
+        try:
+            limits = Limits.from_mapping(content["limits"])
+            limits.make_policy()
+        except ConfigError as error:
+            raise EventError(f"{error} (recorded by another version?)") from None
+    return Settings({name: _parse_device(name, row) for name, row in devices.items()}, limits)
+
+
+def _parse_device(name: str, row: object) -> DeviceSettings:
+    if (
+        not isinstance(row, dict)
+        or not {"sensor"} <= row.keys() <= _DEVICE_KEYS
+        or not all(isinstance(value, bool) for value in row.values())
+    ):
+        raise EventError(f'device {name!r} needs "sensor" and may have "balanced": true or false')
+    return DeviceSettings(**row)
 
 
 def _parse_mode(value: object) -> Mode:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import Event, MuteEvent, MuteState, WakeEvent
+from guard.core.policy import Policy
 from guard.core.verdict import (
     Decision,
     Direction,
@@ -21,9 +22,10 @@ from guard.core.verdict import (
     Verdict,
     decision,
 )
-from guard.gate import BATCH_NS, Acting, Gate, Pause
+from guard.gate import BATCH_NS, Acting, Gate, Pause, Settled
 from guard.netfilter.marks import CONDEMNED, UNJUDGED, make_upstream_mark
 from guard.rules import load_policy
+from guard.trace import Settings
 
 FOREIGN = 0x00ABCDEF
 UP = make_upstream_mark(1) | FOREIGN
@@ -42,6 +44,7 @@ class FakePacket:
     """A queued packet, as netfilterqueue shows one."""
 
     hook = 2  # NF_INET_FORWARD
+    indev = 7
 
     def __init__(self, mark: int = UP) -> None:
         self.mark = mark
@@ -79,6 +82,7 @@ class ScriptedEngine:
         self.released: list[tuple[int, Decision]] = []
         self.facts = self
         self.packet_id = 0
+        self.flow: Any = None
 
     def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
         self.packet_id += 1
@@ -99,6 +103,9 @@ class ScriptedEngine:
 
     def set_mode(self, mode: Mode) -> None:
         self.told.append(("mode", mode))
+
+    def set_policy(self, policy: Policy, devices: object, *, now: float) -> None:
+        self.told.append(("policy", now))
 
 
 def make_gate(
@@ -245,6 +252,116 @@ def test_held_packets_wait_for_their_release() -> None:
     engine.timer = 0.0
     gate.handle_timer()
     assert third.answer == DROPPED
+    assert gate.settled["kitchen"] == Settled(released=1, refused=2)
+    assert gate.settled["bath"] == Settled()
+
+
+def test_in_monitor_a_held_packet_has_passed_and_its_verdict_is_counted() -> None:
+    gate, engine = make_gate(Mode.MONITOR, HOLD, HOLD)
+    assert [receive(gate).answer for _ in range(2)] == [UP & ~UNJUDGED] * 2
+    engine.released = [(1, ACCEPT), (2, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert gate.settled["kitchen"] == Settled(released=1, refused=1)
+
+
+def test_a_switch_to_monitor_lets_what_waits_pass_at_once() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD)
+    first, second = receive(gate), receive(gate)
+    gate.set_acting(Acting.DROPPING)
+    before = first.answer
+    gate.set_acting(Acting.PASSING)
+    assert [before, first.answer, second.answer] == [UNANSWERED, UP & ~UNJUDGED, UP & ~UNJUDGED]
+    engine.released = [(1, CUT), (2, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")  # answered once, and no more
+    assert gate.settled["kitchen"] == Settled(refused=2)
+
+
+def test_while_the_rules_change_nothing_held_is_condemned_by_a_mark() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD)
+    packet = receive(gate)
+    gate.set_acting(Acting.DROPPING)
+    engine.released = [(1, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert packet.answer == DROPPED
+
+
+class Book:
+    """An audit."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[object, int]] = []
+
+    def packet(self, packet: bytes, device: str, direction: Direction, ns: int, decision: Decision) -> None:
+        self.rows.append((decision, ns))
+
+    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+        self.rows.append((list(released), ns))
+
+
+def test_at_the_end_what_waits_is_settled_at_its_own_time() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD)
+    gate.witness, gate.audit = notes, book = Notes(), Book()
+    packet = receive(gate)
+    engine.timer = 99.5
+    engine.released = [(1, CUT)]
+    gate.finish()
+    assert packet.answer == UP | CONDEMNED
+    assert notes.notes[-1] == ("timer", 99_500_000_000)
+    assert book.rows[-1] == ([(1, CUT)], 99_500_000_000)
+    gate.finish()
+    assert len(notes.notes) == 2
+
+
+def test_new_settings_are_noted_before_they_count() -> None:
+    gate, engine = make_gate(Mode.ENFORCE)
+    gate.witness = notes = Notes()
+    engine.timer = 0.5
+    gate.set_settings(Settings({"kitchen": DeviceSettings()}), load_policy())
+    assert [told[0] for told in engine.told] == ["timer", "policy"]
+    assert [what for what, _ in notes.notes] == ["timer", "settings"]
+    assert notes.notes[-1][1] / 1e9 == engine.told[-1][1]
+
+
+class Messenger:
+    """Remembers whom it was to tell."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def reset(self, packet: bytes, **facts: Any) -> None:
+        self.told.append(facts)
+
+
+class FakeFlow:
+    life = 3
+
+    class up:  # noqa: N801  # stands for an attribute
+        unacked_seq = 77
+
+
+def test_the_far_end_of_a_refused_connection_is_told_when_the_verdict_is_out() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, CUT, ACCEPT, DROP, HOLD, CUT)
+    gate.messenger = messenger = Messenger()
+    engine.flow = FakeFlow()
+    for _ in range(4):
+        receive(gate)
+    engine.flow = None  # a datagram's refusal has nobody to tell
+    receive(gate)
+    assert [(told["mark"], told["life"], told["expected"]) for told in messenger.told] == [(UP, 3, 77)]
+    engine.released = [(4, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert [(told["hook"], told["interface"], told["life"]) for told in messenger.told] == [(2, 7, 3)] * 2
+
+
+@pytest.mark.parametrize(("mode", "acting"), [(Mode.MONITOR, None), (Mode.ENFORCE, Acting.DROPPING)])
+def test_nobody_is_told_where_nothing_is_cut(mode: Mode, acting: Acting | None) -> None:
+    gate, engine = make_gate(mode, CUT)
+    gate.messenger = messenger = Messenger()
+    engine.flow = FakeFlow()
+    if acting is not None:
+        gate.set_acting(acting)
+    receive(gate)
+    assert messenger.told == []
 
 
 class Notes:
@@ -261,6 +378,9 @@ class Notes:
 
     def mode(self, mode: Mode, ns: int) -> None:
         self.notes.append((mode.value, ns))
+
+    def settings(self, settings: Settings, ns: int) -> None:
+        self.notes.append(("settings", ns))
 
     def timer(self, ns: int) -> None:
         self.notes.append(("timer", ns))

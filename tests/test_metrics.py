@@ -13,7 +13,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from guard.errors import ConfigError
-from guard.status import VERSION, DeviceState, GateStatus, PacketCount, QueueStatus, SensorStatus
+from guard.status import (
+    VERSION,
+    BoundStatus,
+    DeviceState,
+    GateStatus,
+    HoldStatus,
+    PacketCount,
+    QueueStatus,
+    SensorStatus,
+)
 from guard.telemetry.metrics import METRICS, GateCollector, MetricsServer
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
@@ -37,14 +46,23 @@ def make_count(**changes: object) -> PacketCount:
 def make_status() -> GateStatus:
     kitchen = DeviceState(
         name="kitchen",
+        policy="balanced",
         mute="muted",
         mute_age_s=2.5,
         mute_source="led",
         closed="muted",
-        interaction_left_s=None,
+        interaction_left_s=1.5,
+        interaction_cause="answer",
+        interaction_bytes=1000.0,
         interactions=4,
         flows=2,
         condemned_flows=1,
+        holds=HoldStatus(packets=3, bytes=300, released=7, refused=2),
+        bound=BoundStatus(
+            unexplained={"dns": 10.0, "endpoint 192.0.2.0/24:80": 1.0, "endpoint 198.51.100.0/24:80": 2.0},
+            local={"mdns": 5.0},
+            explained={"interaction": 7.0},
+        ),
         sensor=SensorStatus(age_s=0.5, accepted=7, rejected={"forged": 1, "flood": 0}),
         packets=(
             make_count(),
@@ -139,6 +157,26 @@ def test_states_are_one_hot() -> None:
     assert mutes == {"muted": 1.0, "unmuted": 0.0, "unknown": 0.0}
     assert samples["wakeguard_mode", frozenset({("mode", "enforce")})] == 1.0
     assert samples["wakeguard_mode", frozenset({("mode", "monitor")})] == 0.0
+
+
+def test_the_bound_and_what_waits_are_exported() -> None:
+    samples = read_samples()
+
+    def get(name: str, **labels: str) -> float:
+        return samples[f"wakeguard_{name}", frozenset({"device": "kitchen", **labels}.items())]
+
+    assert get("bound_bytes", kind="unexplained", part="dns") == 10.0
+    assert get("bound_bytes", kind="unexplained", part="endpoint") == 3.0
+    assert get("bound_bytes", kind="local", part="mdns") == 5.0
+    assert get("bound_bytes", kind="explained", part="interaction") == 7.0
+    assert (get("held_packets"), get("held_bytes")) == (3, 300)
+    assert get("held_packets_settled_total", outcome="released") == 7
+    assert get("held_packets_settled_total", outcome="refused") == 2
+    assert (get("interaction_left_seconds"), get("interaction_left_bytes")) == (1.5, 1000)
+    assert get("interaction_cause", cause="answer") == 1.0
+    assert get("interaction_cause", cause="voice") == 0.0
+    assert get("policy_info", policy="balanced") == 1.0
+    assert "192.0.2" not in scrape()
 
 
 def test_no_created_series() -> None:

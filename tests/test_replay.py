@@ -16,10 +16,10 @@ from guard.cli.offline import devices, replay
 from guard.core.engine import Engine
 from guard.core.event import WakeEvent, format_line
 from guard.core.verdict import Decision, Justification, Mode, PacketClass, Reason, Scope, Verdict, decision
-from guard.errors import CaptureError, ConfigError, EventTraceError
+from guard.errors import CaptureError, EventTraceError
+from guard.limits import load_limits
 from guard.lines import format_time
 from guard.replay import Replay
-from guard.rules import load_policy
 from guard.selector import DeviceSelector
 from guard.trace import read_trace
 from tests.capture_files import (
@@ -59,6 +59,15 @@ KEYS = [
 ]
 
 VOICE = record(23, 113)
+
+
+NO_HOLD = load_limits({"hold": {"hold_s": 0.0}})
+
+
+@pytest.fixture(autouse=True)
+def no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each packet its answer at once, unless a test says otherwise."""
+    monkeypatch.setattr("guard.replay.load_limits", lambda: NO_HOLD)
 
 
 def session(*, frames: int = 8, spacing_ns: int = SECOND // 4) -> list[tuple[int, bytes]]:
@@ -151,9 +160,9 @@ def test_cooked_captures_tell_what_goes_to_the_device_by_its_addresses(tmp_path:
     frames = session()
     path = write(tmp_path, pcap([(time_ns, cook(frame)) for time_ns, frame in frames], link_type=113))
     plain = write(tmp_path, pcap(frames), "plain.pcap")
-    cooked = Replay(Capture(path), DeviceSelector(MAC), load_policy())
+    cooked = Replay(Capture(path), DeviceSelector(MAC), NO_HOLD.make_policy())
     cooked.run()
-    ethernet_ = Replay(Capture(plain), DeviceSelector(MAC), load_policy())
+    ethernet_ = Replay(Capture(plain), DeviceSelector(MAC), NO_HOLD.make_policy())
     ethernet_.run()
     assert cooked.totals == ethernet_.totals
     assert (cooked.totals.upstream, cooked.totals.downstream) == (8, 8)
@@ -326,7 +335,7 @@ def test_lines_are_written_while_packets_are_held(tmp_path: Path, monkeypatch: p
     path = write(tmp_path, pcap(session(frames=200, spacing_ns=SECOND // 10)))
     written: list[str] = []
     longest = 0
-    run_ = Replay(Capture(path), DeviceSelector(MAC), load_policy(), write=written.append)
+    run_ = Replay(Capture(path), DeviceSelector(MAC), NO_HOLD.make_policy(), write=written.append)
     lines_ = run_._lines
     assert lines_ is not None
     flush = lines_.flush
@@ -378,7 +387,7 @@ def test_corrupt_capture_prints_what_precedes_then_one_line(
         ),
         (["--device", "10.0.0.1"], "device 10.0.0.1 is not in"),
         (["--device", "kitchen"], "device kitchen is not in"),
-        (["--device", MAC, "--policy", "balanced"], "not available yet"),
+        (["--device", MAC, "--policy", "lax"], "lax"),
         (["--device", MAC, "--events", "nowhere.jsonl"], "events file nowhere.jsonl cannot be read"),
         ([], "--device"),
         (["--device", MAC, "--mode", "loud"], "loud"),
@@ -418,7 +427,19 @@ def test_a_link_type_that_cannot_be_read(tmp_path: Path) -> None:
         ('{"type":"mode","mode":"loud","now_ns":1}', "line 2: mode 'loud'"),
         ('{"type":"timer","now_ns":1.5}', "line 2: now_ns"),
         ('{"type":"gate","mode":"monitor","devices":{"a":1}}', "line 2: device 'a'"),
-        ('{"type":"gate"}', "line 2: a gate line"),
+        ('{"type":"gate","mode":"monitor"}', "line 2: a gate line"),
+        ('{"type":"gate","mode":"loud","devices":{}}', "line 2: mode 'loud'"),
+        ('{"type":"gate","mode":"monitor","devices":{},"limits":3}', "line 2: the limits"),
+        (
+            '{"type":"gate","mode":"monitor","devices":{},"limits":{"table":{"hold":{"hold":1}}}}',
+            "line 2: limits.hold.hold is not a limit",
+        ),
+        (
+            '{"type":"gate","mode":"monitor","devices":{},"limits":{"period_scale":7}}',
+            "line 2: limits.period_scale",
+        ),
+        ('{"type":"settings","now_ns":1}', "line 2: a settings line"),
+        ('{"type":"settings","now_ns":1,"devices":{"a":{"sensor":true,"x":1}}}', "line 2: device 'a'"),
         ('{"t":1,"type":"mute","state":"muted","now_ns":1,"device":7}', "line 2: device"),
     ],
 )
@@ -428,9 +449,61 @@ def test_a_wrong_line_of_a_trace_is_named(tmp_path: Path, line: str, message: st
     assert message in str(caught.value)
 
 
-def test_balanced_is_not_there_yet(tmp_path: Path) -> None:
-    result = run(tmp_path / "unread.pcap", "--device", MAC, "--policy", "balanced")
-    assert isinstance(result.exception, ConfigError)
+def control_session() -> list[tuple[int, bytes]]:
+    """Return a flow in mid-stream whose records no voice would send."""
+    payload = record(23, 500)
+    return [
+        (EPOCH_NS + step * SECOND, ethernet(tcp(payload, seq=1000 + step * len(payload))))
+        for step in range(8)
+    ]
+
+
+def test_the_balanced_policy_lets_control_traffic_pass(tmp_path: Path) -> None:
+    path = write(tmp_path, pcap(control_session()))
+    reasons = [line["reason"] for line in lines(path, "--device", MAC, "--policy", "balanced")]
+    assert "control_budget" in reasons
+    assert "control_budget" not in [line["reason"] for line in lines(path, "--device", MAC)]
+    assert "policy balanced" in run(path, "--device", MAC, "--policy", "balanced").stdout
+
+
+def gate_line(**limits: object) -> str:
+    settings = {MAC: {"sensor": False, "balanced": True}}
+    return json.dumps({"type": "gate", "mode": "monitor", "devices": settings, "limits": {"table": limits}})
+
+
+def test_a_trace_brings_its_policy_and_its_limits(tmp_path: Path) -> None:
+    path = write(tmp_path, pcap(control_session()))
+    events = trace(tmp_path, gate_line(budgets={"control": {"per_hour": 0, "burst": 0}}))
+    assert "control_budget" not in [
+        line["reason"] for line in lines(path, "--device", MAC, "--events", events)
+    ]
+    events = trace(tmp_path, gate_line())
+    assert "control_budget" in [line["reason"] for line in lines(path, "--device", MAC, "--events", events)]
+    strict = lines(path, "--device", MAC, "--events", events, "--policy", "strict")
+    assert "control_budget" not in [line["reason"] for line in strict]
+
+
+HOLDING_GATE = gate_line(hold={"hold_s": 0.8})
+
+
+def test_the_table_counts_what_waited_as_it_was_settled(tmp_path: Path) -> None:
+    path = write(tmp_path, pcap(session(frames=4)))
+    table = run(
+        path, "--device", MAC, "--events", trace(tmp_path, HOLDING_GATE, WAKE), "--policy", "strict"
+    ).stdout
+    assert "hold" not in table
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
+    assert [[cell.strip() for cell in row][:4] for row in rows] == [["app_data", "expected", "accept", "4"]]
+
+
+def test_what_waits_at_the_end_is_settled(tmp_path: Path) -> None:
+    path = write(tmp_path, pcap(session(frames=2)))
+    events = trace(tmp_path, HOLDING_GATE)
+    found = lines(path, "--device", MAC, "--events", events, "--policy", "strict")
+    assert [(line["verdict"], line["held_ms"]) for line in found] == [("refuse", 800.0), ("refuse", 550.0)]
+    table = run(path, "--device", MAC, "--events", events, "--policy", "strict").stdout
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
+    assert [[cell.strip() for cell in row][:4] for row in rows] == [["app_data", "justified", "refuse", "2"]]
 
 
 def test_devices_lists_who_is_there(tmp_path: Path) -> None:
@@ -462,6 +535,6 @@ def test_mode_given_by_hand_beats_the_recorded_one(tmp_path: Path) -> None:
     path = write(tmp_path, pcap(session()))
     gate = '{"type":"gate","mode":"enforce","devices":{}}'
     recorded = read_trace(trace(tmp_path, gate))
-    assert Replay(Capture(path), DeviceSelector(MAC), load_policy(), trace=recorded).mode is Mode.ENFORCE
-    explicit = Replay(Capture(path), DeviceSelector(MAC), load_policy(), trace=recorded, mode=Mode.MONITOR)
+    assert Replay(Capture(path), DeviceSelector(MAC), trace=recorded).mode is Mode.ENFORCE
+    explicit = Replay(Capture(path), DeviceSelector(MAC), trace=recorded, mode=Mode.MONITOR)
     assert explicit.mode is Mode.MONITOR

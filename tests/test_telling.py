@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from guard.core.engine import DeviceSettings
 from guard.core.event import MuteEvent, MuteState
 from guard.core.verdict import Direction, Mode
 from guard.errors import RecordingError
@@ -17,6 +18,7 @@ from guard.notify import get_watchdog_interval, notify
 from guard.recorded import Recorder
 from guard.recording import Recording
 from guard.telemetry.log import make_logger
+from guard.trace import Settings
 
 
 def test_the_service_manager_hears_of_it(tmp_path: Path) -> None:
@@ -71,7 +73,12 @@ def test_people_get_text() -> None:
 
 
 def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "recording", devices={"kitchen": True}, epoch_ns=0, mode=Mode.MONITOR)
+    recorder = Recorder(
+        tmp_path / "recording",
+        settings=Settings({"kitchen": DeviceSettings(sensor=True)}),
+        epoch_ns=0,
+        mode=Mode.MONITOR,
+    )
     failures: list[RecordingError] = []
     recording = Recording(recorder, on_failure=failures.append)
     recording.packet(b"\x45", "kitchen", Direction.UPSTREAM, 1)

@@ -37,6 +37,7 @@ COMMANDS: dict[str, CommandRow] = {
     "mute-led": CommandRow("guard.cli.live:mute_led", "Show the mute state, its age and its source."),
     "sense": CommandRow("hardware.cli:sense", "Watch the mute LED and listen for the wake word."),
     "event": CommandRow("guard.cli.live:event", "Send a wake, mute or unmute event by hand."),
+    "reload": CommandRow("guard.cli.live:reload", "Have the running gate read its configuration again."),
     "off": CommandRow("guard.cli.live:off", "Take the gate out of the way."),
     "rules": CommandRow("guard.cli.firewall:rules", "Render, apply, check or remove the firewall rules."),
     "replay": CommandRow("guard.cli.offline:replay", "Judge the packets of a capture."),

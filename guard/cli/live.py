@@ -1,4 +1,4 @@
-"""The commands around a running gate: run, status, mode, mute-led, event, off.
+"""The commands around a running gate: run, status, mode, mute-led, event, reload, off.
 
 Exit status: 0 when it was done, 2 with one line on stderr when not. ``run`` is the gate itself; the others
 ask it through its control socket.
@@ -56,7 +56,8 @@ def run(config_path: Path, record: Path | None, decisions: Path | None) -> None:
     from guard.config import load_config
     from guard.telemetry.log import make_logger
 
-    daemon.run(load_config(config_path), log=make_logger(), record=record, decisions=decisions)
+    config = load_config(config_path)
+    daemon.run(config, path=config_path.absolute(), log=make_logger(), record=record, decisions=decisions)
 
 
 @click.command()
@@ -118,6 +119,17 @@ def event(kind: str, device: str | None, word: str | None, config_path: Path) ->
     if word is not None and kind != "wake":
         raise ControlError(f"--word belongs to wake, not to {kind}; leave it out")
     click.echo(_describe_mute(_ask(_load(config_path), "event", type=kind, device=device, word=word)))
+
+
+@click.command()
+@_config_option
+def reload(config_path: Path) -> None:
+    """Have the running gate read its configuration again; one with a fault changes nothing.
+
+    Taken over: policy, limits, endpoint, mode. Anything else needs a restart, and is refused.
+    """
+    changed = _ask(_load(config_path), "reload")["changed"]
+    click.echo(f"reloaded: {', '.join(changed)}" if changed else "reloaded: nothing has changed")
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guard.errors import CaptureError, ConfigError
+from guard.errors import CaptureError
 
 if TYPE_CHECKING:
     from guard.capture import Capture
@@ -35,29 +35,29 @@ LEGEND = (
 @click.option("--device", required=True, help="MAC or IP address of the Echo (or its name in a recording).")
 @click.option("--events", type=click.Path(path_type=Path), help="Sensor events, JSON lines.")
 @click.option("--mode", type=click.Choice(["monitor", "enforce"]), help="Default: monitor.")
-@click.option("--policy", type=click.Choice(["strict", "balanced"]), default="strict", show_default=True)
+@click.option(
+    "--policy", type=click.Choice(["strict", "balanced"]), help="Default: a recording's own, else strict."
+)
 @click.option("--format", "form", type=click.Choice(["table", "jsonl"]), default="table", show_default=True)
-def replay(capture: Path, device: str, events: Path | None, mode: str | None, policy: str, form: str) -> None:
+def replay(
+    capture: Path, device: str, events: Path | None, mode: str | None, policy: str | None, form: str
+) -> None:
     """Judge what a device sent in a capture (pcap, pcapng, also .gz)."""
     from guard.capture import Capture
     from guard.core.verdict import Mode
     from guard.household import describe_candidates
     from guard.replay import Replay
-    from guard.rules import load_policy
     from guard.selector import DeviceSelector
     from guard.trace import Trace, read_trace
 
-    if policy != "strict":
-        raise ConfigError(f"policy {policy!r} is not available yet: use --policy strict")
-    settings = load_policy()
     trace = read_trace(events) if events else Trace()
     packets = Capture(capture)
     selector = DeviceSelector(_resolve_device(capture, device, trace))
     run = Replay(
         packets,
         selector,
-        settings,
         mode=Mode(mode) if mode else None,
+        balanced=None if policy is None else policy == "balanced",
         trace=trace,
         write=sys.stdout.write if form == "jsonl" else None,
     )
@@ -160,7 +160,12 @@ def _print_report(run: Replay) -> None:
             reason_bytes[reason] += size
 
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
-    table = Table("class", "justification", "verdict", title=f"What {run.device} sent, mode {run.mode}")
+    table = Table(
+        "class",
+        "justification",
+        "verdict",
+        title=f"What {run.device} sent, mode {run.mode}, policy {run.policy}",
+    )
     table.add_column("packets", justify="right")
     table.add_column("bytes", justify="right")
     for key in sorted(verdicts):

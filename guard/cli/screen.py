@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+CAUSES: Final = {
+    "wake_word": "since the wake word",
+    "voice": "while a voice is sent",
+    "answer": "after an answer",
+    "speech": "while somebody speaks",
+}
+"""Why an interaction is open, in words."""
 
 
 def print_status(status: dict[str, Any]) -> None:
@@ -35,8 +43,15 @@ def _print_gate(console: Any, status: dict[str, Any]) -> None:
 
 def _print_device(console: Any, device: dict[str, Any]) -> None:
     console.print()
-    console.print(f"[bold]{device['name']}[/]: {_describe_context(device)}")
+    console.print(f"[bold]{device['name']}[/] ({device['policy']}): {_describe_context(device)}")
     console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
+    holds = device["holds"]
+    if any(holds.values()):
+        console.print(
+            f"waiting for a wake word: {holds['packets']} packets, {holds['bytes']:,} bytes; "
+            f"before: {holds['released']} passed, {holds['refused']} refused"
+        )
+    _print_bound(console, device["bound"])
     sensor = device["sensor"]
     if sensor is not None:
         heard = "never heard" if sensor["age_s"] is None else f"heard {sensor['age_s']:.1f} s ago"
@@ -53,8 +68,24 @@ def _describe_context(device: dict[str, Any]) -> str:
     if device["mute_source"] is not None:
         text += f" (by {device['mute_source']})"
     if device["interaction_left_s"] is not None:
-        return f"{text}, interaction for another {device['interaction_left_s']:.1f} s"
+        cause = CAUSES.get(device["interaction_cause"], "")
+        return (
+            f"{text}, interaction for another {device['interaction_left_s']:.1f} s ({cause}), "
+            f"{device['interaction_bytes']:,.0f} bytes left"
+        )
     return text + (", no interaction" if device["closed"] is None else f", closed: {device['closed']}")
+
+
+def _print_bound(console: Any, bound: dict[str, dict[str, float]]) -> None:
+    parts = ", ".join(f"{name} {size:,.0f}" for name, size in bound["unexplained"].items() if size)
+    console.print(
+        f"without a wake word at most {sum(bound['unexplained'].values()):,.0f} payload bytes an hour leave: "
+        f"{parts}"
+    )
+    console.print(
+        f"to the home's own network at most {sum(bound['local'].values()):,.0f}; by one wake word at most "
+        f"{sum(bound['explained'].values()):,.0f}"
+    )
 
 
 def _print_packets(console: Any, rows: list[dict[str, Any]]) -> None:

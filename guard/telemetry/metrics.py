@@ -7,7 +7,7 @@ and names of the outside never are. ``docs/metrics.md`` lists each metric of ``M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from guard import __version__
+from guard.core.context import EXTENSIONS
 from guard.core.event import MuteState
 from guard.core.verdict import Mode
 from guard.errors import ConfigError
@@ -48,7 +49,7 @@ METRICS: Final = (
     MetricRow("wakeguard_build_info", "Always 1; the version is in the label.", ("version",)),
     MetricRow("wakeguard_uptime_seconds", "Time since the gate started."),
     MetricRow("wakeguard_mode", "1 for the mode the gate is in, 0 for the other.", ("mode",)),
-    MetricRow("wakeguard_policy_info", "Always 1; the policy is in the label.", ("policy",)),
+    MetricRow("wakeguard_policy_info", "Always 1; the policy is in the label.", ("device", "policy")),
     MetricRow("wakeguard_period_scale_ratio", "Factor on the policy's heartbeat periods; 1 outside a lab."),
     MetricRow("wakeguard_packets_total", "Packets by what the gate said.", _PACKET_LABELS),
     MetricRow("wakeguard_bytes_total", "Bytes, IP headers included, by what the gate said.", _PACKET_LABELS),
@@ -57,9 +58,26 @@ METRICS: Final = (
     ),
     MetricRow("wakeguard_mute_age_seconds", "Time since the mute state began.", ("device",)),
     MetricRow("wakeguard_interaction_active", "1 inside an interaction.", ("device",)),
+    MetricRow("wakeguard_interaction_left_seconds", "Time the interaction still lasts.", ("device",)),
+    MetricRow("wakeguard_interaction_left_bytes", "Bytes the interaction may still send.", ("device",)),
+    MetricRow(
+        "wakeguard_interaction_cause",
+        "1 for what set the interaction's end.",
+        ("device", "cause"),
+    ),
     MetricRow("wakeguard_interactions_total", "Interactions begun by a wake word.", ("device",)),
     MetricRow("wakeguard_flows", "Flows in the gate's table.", ("device",)),
     MetricRow("wakeguard_condemned_flows", "Flows refused whole and remembered.", ("device",)),
+    MetricRow("wakeguard_held_packets", "Packets that wait for a wake word.", ("device",)),
+    MetricRow("wakeguard_held_bytes", "Their payload bytes.", ("device",)),
+    MetricRow(
+        "wakeguard_held_packets_settled_total", "Packets that waited, by how it ended.", ("device", "outcome")
+    ),
+    MetricRow(
+        "wakeguard_bound_bytes",
+        "Payload bytes that can leave in an hour.",
+        ("device", "kind", "part"),
+    ),
     MetricRow("wakeguard_sensor_age_seconds", "Time since the sensor was last heard.", ("device",)),
     MetricRow("wakeguard_sensor_datagrams_total", "Sensor datagrams accepted.", ("device",)),
     MetricRow(
@@ -71,6 +89,8 @@ METRICS: Final = (
     MetricRow("wakeguard_recording", "1 for what became of the recording, 0 for the rest.", ("state",)),
 )
 
+_OUTCOMES: Final = ("released", "refused")
+_BOUND_KINDS: Final = ("unexplained", "local", "explained")
 _RECORDING_STATES: Final = ("off", "on", "failed")
 _Sample = tuple[tuple[str, ...], float]
 
@@ -144,6 +164,15 @@ def _sum_packets(status: GateStatus, field: str) -> Iterable[_Sample]:
     return sums.items()
 
 
+def _sum_parts(parts: Mapping[str, float]) -> dict[str, float]:
+    """Endpoints share a part: their addresses are no label."""
+    sums: dict[str, float] = {}
+    for part, size in parts.items():
+        name = part.partition(" ")[0]
+        sums[name] = sums.get(name, 0.0) + size
+    return sums
+
+
 def _one_of(chosen: str, states: Iterable[str], *prefix: str) -> list[_Sample]:
     return [((*prefix, state), float(state == chosen)) for state in states]
 
@@ -160,7 +189,7 @@ _SOURCES: Final[dict[str, Callable[[GateStatus], Iterable[_Sample]]]] = {
     "wakeguard_build_info": lambda _: [((__version__,), 1.0)],
     "wakeguard_uptime_seconds": lambda status: [((), status.uptime_s)],
     "wakeguard_mode": lambda status: _one_of(status.mode, Mode),
-    "wakeguard_policy_info": lambda status: [((status.policy,), 1.0)],
+    "wakeguard_policy_info": lambda status: [((row.name, row.policy), 1.0) for row in status.devices],
     "wakeguard_period_scale_ratio": lambda status: [((), status.period_scale)],
     "wakeguard_packets_total": lambda status: _sum_packets(status, "packets"),
     "wakeguard_bytes_total": lambda status: _sum_packets(status, "bytes"),
@@ -169,9 +198,29 @@ _SOURCES: Final[dict[str, Callable[[GateStatus], Iterable[_Sample]]]] = {
     ],
     "wakeguard_mute_age_seconds": _of_devices(lambda device: device.mute_age_s),
     "wakeguard_interaction_active": _of_devices(lambda device: float(device.interaction_left_s is not None)),
+    "wakeguard_interaction_left_seconds": _of_devices(lambda device: device.interaction_left_s or 0.0),
+    "wakeguard_interaction_left_bytes": _of_devices(lambda device: device.interaction_bytes or 0.0),
+    "wakeguard_interaction_cause": lambda status: [
+        sample
+        for device in status.devices
+        for sample in _one_of(device.interaction_cause or "", EXTENSIONS, device.name)
+    ],
     "wakeguard_interactions_total": _of_devices(lambda device: device.interactions),
     "wakeguard_flows": _of_devices(lambda device: device.flows),
     "wakeguard_condemned_flows": _of_devices(lambda device: device.condemned_flows),
+    "wakeguard_held_packets": _of_devices(lambda device: device.holds.packets),
+    "wakeguard_held_bytes": _of_devices(lambda device: device.holds.bytes),
+    "wakeguard_held_packets_settled_total": lambda status: [
+        ((device.name, outcome), getattr(device.holds, outcome))
+        for device in status.devices
+        for outcome in _OUTCOMES
+    ],
+    "wakeguard_bound_bytes": lambda status: [
+        ((device.name, kind, part), size)
+        for device in status.devices
+        for kind in _BOUND_KINDS
+        for part, size in _sum_parts(getattr(device.bound, kind)).items()
+    ],
     "wakeguard_sensor_age_seconds": _of_devices(
         lambda device: None if device.sensor is None else device.sensor.age_s
     ),
