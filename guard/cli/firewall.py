@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from guard.core.verdict import Mode
-from guard.errors import NetfilterError
+from guard.errors import ConfigError, NetfilterError
 
 if TYPE_CHECKING:
     from guard.netfilter.ruleset import RulesetSpec
@@ -38,7 +38,7 @@ def rules() -> None:
 @MODE_OPTION
 def render(config_path: Path, mode: str | None) -> None:
     """Print the rules of both families. Changes nothing and needs no rights."""
-    from guard.netfilter import ruleset
+    from guard.netfilter import fence, ruleset
 
     spec = _read_spec(config_path, mode)
     try:
@@ -48,18 +48,28 @@ def render(config_path: Path, mode: str | None) -> None:
         click.echo(f"wakeguard: {error}; rendered as for a plain interface", err=True)
     for family, text in ruleset.render(spec).items():
         click.echo(f"# ---- {family} ----\n{text}", nl=False)
+    if fenced := fence.render(spec):
+        click.echo(f"# ---- bridge ----\n{fenced}", nl=False)
 
 
 @rules.command()
 @CONFIG_OPTION
 @MODE_OPTION
-def apply(config_path: Path, mode: str | None) -> None:
+@click.option(
+    "--boot",
+    is_flag=True,
+    help="Before the network is up: in the mode set last, and on whatever interface the devices will be.",
+)
+def apply(config_path: Path, mode: str | None, *, boot: bool) -> None:
     """Install the rules in place of former ones, in both families or in none."""
     from guard.netfilter import kernel, ruleset
 
-    spec = _read_spec(config_path, mode)
+    spec = _read_boot_spec(config_path, mode) if boot else _read_spec(config_path, mode)
     kernel.check_requirements(spec)
     ruleset.apply(spec)
+    if boot:
+        click.echo(f"Rules for mode {spec.mode} are in place until the gate starts.")
+        return
     click.echo(f"Rules for mode {spec.mode} are in place (queue {spec.queue}, interface {spec.lan}).")
     if spec.mode is Mode.ENFORCE and kernel.read_statistics(spec.queue) is None:
         click.echo(f"No gate listens on queue {spec.queue} yet: until it does, the devices are offline.")
@@ -102,3 +112,19 @@ def _read_spec(config_path: Path, mode: str | None) -> RulesetSpec:
 
     config = load_config(config_path)
     return ruleset_spec(config, Mode(mode) if mode else config.mode)
+
+
+def _read_boot_spec(config_path: Path, mode: str | None) -> RulesetSpec:
+    """Return the rules for a machine that starts: a mode that cannot be read counts as enforce."""
+    from dataclasses import replace
+
+    from guard.config import load_config, ruleset_spec
+    from guard.state import StateDirectory
+
+    config = load_config(config_path)
+    try:
+        stored = StateDirectory(Path(config.state.directory)).load_mode()
+    except ConfigError as error:
+        click.echo(f"wakeguard: {error}; closed until then", err=True)
+        stored = Mode.ENFORCE
+    return replace(ruleset_spec(config, Mode(mode) if mode else stored or config.mode), boot=True)

@@ -115,7 +115,7 @@ def check_requirements(spec: RulesetSpec) -> None:
     for name in ("iptables", "ip6tables"):
         programs.find_program(f"{name}-save")
         programs.find_program(f"{name}-restore")
-    kind = interface.get_kind(spec.lan)
+    kind = interface.Kind.PLAIN if spec.boot else interface.get_kind(spec.lan)
     wanted = [extension for extension in EXTENSIONS if spec.mode in extension.modes]
     if any(device.mac is not None for device in spec.devices):
         wanted.append(MAC)
@@ -126,6 +126,7 @@ def check_requirements(spec: RulesetSpec) -> None:
     if spec.mode is Mode.ENFORCE:
         if kind is not interface.Kind.PLAIN:
             _check_sysctls(BRIDGE_SYSCTLS, absent="load the module br_netfilter (modprobe br_netfilter)")
+            _check_bridge(spec, kind)
         _check_sysctls(ENFORCE_SYSCTLS, absent=None)
 
 
@@ -136,6 +137,23 @@ def check_rights(*, proc: Path = PROC) -> None:
         if name == "CapEff" and int(value, 16) >> _CAP_NET_ADMIN & 1:
             return
     raise NetfilterError("no right to change the firewall (CAP_NET_ADMIN): run as root (sudo wakeguard ...)")
+
+
+def _check_bridge(spec: RulesetSpec, kind: interface.Kind) -> None:
+    """Raise NetfilterError where a device could not be reset, or its frames other than IP not be told."""
+    programs.find_program("nft")
+    bridge = interface.get_bridge(spec.lan)
+    for device in spec.devices:
+        if bridge is not None and not interface.reaches(bridge, device.addresses):
+            raise NetfilterError(
+                f"no route out of {bridge} to device {device.name}: the gate could not reset the connections "
+                f"that it refuses; give {bridge} an address in the device's network"
+            )
+        if device.mac is None and kind is interface.Kind.BRIDGE:
+            raise NetfilterError(
+                f"device {device.name} is known by addresses alone, which its frames other than IP do not "
+                f"have: give its device.mac, or the bridge's port towards it as network.lan"
+            )
 
 
 def _check_extension(extension: Extension) -> None:

@@ -22,6 +22,7 @@ FAMILIES: Final[tuple[Family, ...]] = ("ipv4", "ipv6")
 LOCK_SECONDS: Final = 10  # another program's rules are loaded in far less
 _TIMEOUT_SECONDS: Final = 60
 
+_PACKAGES: Final = {"ip": "iproute2", "nft": "nftables"}
 _SAVE: Final = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 _RESTORE: Final = {"ipv4": "iptables-restore", "ipv6": "ip6tables-restore"}
 _VERSION = re.compile(r"^ip6?tables(?:-\w+)* v[\d.]+ \([\w-]+\):\s*")
@@ -32,8 +33,7 @@ def find_program(name: str) -> str:
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     found = shutil.which(name, path=path)
     if found is None:
-        package = "iproute2" if name == "ip" else "iptables"
-        raise NetfilterError(f"{name} is not installed: apt install {package}")
+        raise NetfilterError(f"{name} is not installed: apt install {_PACKAGES.get(name, 'iptables')}")
     return found
 
 

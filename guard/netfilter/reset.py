@@ -140,7 +140,7 @@ def make_reset(key: bytes, seq: int) -> tuple[bytes, int, str]:
 
 def _sum(content: bytes) -> int:
     """Return the Internet checksum (RFC 1071) of an even number of bytes."""
-    total = sum(Struct(f"!{len(content) // 2}H").unpack(content))
+    total: int = sum(Struct(f"!{len(content) // 2}H").unpack(content))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 

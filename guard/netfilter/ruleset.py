@@ -16,7 +16,7 @@ from typing import Final
 
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
-from guard.netfilter import interface, netlink, programs, tables
+from guard.netfilter import fence, interface, netlink, programs, tables
 from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
 from guard.netfilter.programs import FAMILIES, Family
 from guard.rules import rules_path
@@ -49,7 +49,8 @@ class RulesetSpec:
     """All that the rules depend on.
 
     ``lan`` is the interface on the devices' side: a plain one, a bridge, or one port of a bridge. The
-    last is matched as such (``bridge_port``); ``resolve`` finds out which it is.
+    last is matched as such (``bridge_port``); ``resolve`` finds out which it is. ``boot``: before any
+    interface is there, a device is matched wherever its packets come in.
     """
 
     mode: Mode
@@ -57,11 +58,18 @@ class RulesetSpec:
     queue: int
     devices: tuple[DeviceMatch, ...]
     bridge_port: bool = False
+    bridge: bool = False
+    boot: bool = False
 
 
 def resolve(spec: RulesetSpec) -> RulesetSpec:
-    """Return ``spec`` with ``bridge_port`` as it is on this machine."""
-    return replace(spec, bridge_port=interface.get_kind(spec.lan) is interface.Kind.BRIDGE_PORT)
+    """Return ``spec`` with ``bridge`` and ``bridge_port`` as they are on this machine."""
+    if spec.boot:
+        return spec
+    kind = interface.get_kind(spec.lan)
+    return replace(
+        spec, bridge=kind is not interface.Kind.PLAIN, bridge_port=kind is interface.Kind.BRIDGE_PORT
+    )
 
 
 def render(spec: RulesetSpec) -> dict[Family, str]:
@@ -71,42 +79,52 @@ def render(spec: RulesetSpec) -> dict[Family, str]:
 
 
 def apply(spec: RulesetSpec) -> None:
-    """Install exactly these rules, in place of any of ours, in both families or in none.
+    """Install exactly these rules, in place of any of ours, in both families and the bridge or in none.
 
     Tested first, then committed table by table (``iptables-restore --noflush``), the old chains swapped
-    for the new within each transaction. A family that fails puts both back to what was there before.
+    for the new within each transaction. A family that fails puts everything back to what was there before.
     """
-    rendered = render(resolve(spec))
+    resolved = resolve(spec)
+    rendered = render(resolved)
     wanted = {family: tables.parse_tables(text) for family, text in rendered.items()}
     before = {family: tables.parse_tables(programs.save(family)) for family in FAMILIES}
     swaps = {family: tables.format_swap(before[family], wanted[family]) for family in FAMILIES}
     for family in FAMILIES:
         programs.test(family, swaps[family])
-    for index, family in enumerate(FAMILIES):
-        try:
+    fenced, fencing = fence.read(), fence.render(resolved)
+    fence.test(fencing)
+    touched: list[Family] = []
+    try:
+        if fencing:  # what closes comes first, what opens last
+            fence.put(fencing)
+        for family in FAMILIES:
+            touched.append(family)
             programs.restore(family, swaps[family])
-        except NetfilterError as error:
-            _roll_back(before, FAMILIES[: index + 1], error)
-            raise
+        if not fencing:
+            fence.put("")
+    except NetfilterError as error:
+        _roll_back(before, tuple(touched), fenced, error)
+        raise
 
 
 def check(spec: RulesetSpec) -> tuple[str, ...]:
     """Return how the installed rules differ from ``spec``, a line each; empty when they are exactly these."""
     differences: list[str] = []
-    for family, text in render(resolve(spec)).items():
+    resolved = resolve(spec)
+    for family, text in render(resolved).items():
         installed = tables.parse_tables(programs.save(family))
         if not installed:
             differences.append(f"{family} nothing of Wakeguard is installed")
             continue
         found = tables.compare_tables(installed, tables.parse_tables(text))
         differences += [f"{family} {difference}" for difference in found]
-    return tuple(differences)
+    return (*differences, *fence.compare(fence.read(), fence.render(resolved)))
 
 
 def remove() -> None:
-    """Remove every chain and jump of ours from both families, whatever state they were left in.
+    """Remove every chain and jump of ours from both families and the bridge, in whatever state they are.
 
-    Both families are tried even where one fails; the first failure is then raised.
+    All are tried even where one fails; the first failure is then raised.
     """
     failures: list[NetfilterError] = []
     for family in FAMILIES:
@@ -115,13 +133,17 @@ def remove() -> None:
                 _delete_hollow_tables(family)
         except NetfilterError as error:
             failures.append(error)
+    try:
+        fence.put("")
+    except NetfilterError as error:
+        failures.append(error)
     if failures:
         raise failures[0]
 
 
 def is_installed() -> bool:
-    """Tell whether anything of ours, whole or in part, is in either family."""
-    return any(tables.parse_tables(programs.save(family)) for family in FAMILIES)
+    """Tell whether anything of ours, whole or in part, is in either family or on the bridge."""
+    return fence.is_installed() or any(tables.parse_tables(programs.save(family)) for family in FAMILIES)
 
 
 def _put(family: Family, wanted: tables.Tables) -> bool:
@@ -161,8 +183,18 @@ def _delete_empty_table(family: Family, table: str) -> None:
 
 
 def _roll_back(
-    before: dict[Family, dict[str, tables.OwnTable]], touched: tuple[Family, ...], cause: NetfilterError
+    before: dict[Family, dict[str, tables.OwnTable]],
+    touched: tuple[Family, ...],
+    fenced: str,
+    cause: NetfilterError,
 ) -> None:
+    try:
+        fence.put(fenced)
+    except NetfilterError as error:
+        raise NetfilterError(
+            f"{cause}; then the former rules of the bridge could not be put back ({error}): "
+            "run `wakeguard rules remove`"
+        ) from cause
     for family in touched:
         try:
             _put(family, before[family])
@@ -188,6 +220,8 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
 def _match_device(spec: RulesetSpec, device: DeviceMatch, family: Family) -> list[str]:
     """Return the matches, each in the order in which iptables-save prints them."""
     arrival = ("", f"-m physdev --physdev-in {spec.lan} ") if spec.bridge_port else (f"-i {spec.lan} ", "")
+    if spec.boot:
+        arrival = ("", "")
     if device.mac is not None:
         return [f"{arrival[0]}{arrival[1]}-m mac --mac-source {device.mac.lower()}"]
     length = _PREFIX_LENGTHS[family]
