@@ -84,8 +84,10 @@ class Reload:
         def conclude(result: object) -> None:
             if isinstance(result, WakeguardError):
                 others = [key for key in changed if key != "mode"]
-                kept = f"{', '.join(others)} as in the file, but mode" if others else "mode"
-                self._refuse(ConfigError(f"{kept} stays as it was: {result}"), answer)
+                taken = f"taken over: {', '.join(others)}; but " if others else ""
+                fault = ConfigError(f"{taken}mode stays as it was: {result}")
+                self._log.error("reload failed", fault=str(fault))
+                answer(fault)
                 return
             self._config = msgspec.structs.replace(self._config, mode=new.mode)
             self._log.info("reloaded", changed=changed)

@@ -1,9 +1,9 @@
 """Measure what an Echo sends beside its voice: ``python -m tests.control_budget``.
 
-The budget ``control`` of the balanced policy is taken from this. Application data towards port 443, heartbeats
-and handshakes left out, in captures in which nobody spoke to the Echo; for comparison, what lies outside the
-commands of captures with commands, which is more: reports follow a command. Where a capture gives frame
-lengths alone, headers count as short as they can be, so that the figures err on the large side.
+The balanced policy's budget ``control`` is taken from this: application data towards port 443, heartbeats
+left out, in captures in which nobody spoke to the Echo. For comparison, what lies outside the commands of
+captures with commands, which is more: reports follow a command. Where a capture gives frame lengths alone,
+headers count as short as they can be, so that the figures err on the large side.
 """
 
 from __future__ import annotations
