@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -46,11 +47,14 @@ class SatelliteListener:
             except HardwareError as error:
                 self._inbox.put(Trouble("satellite", str(error)))
                 self._stop.wait(RETRY_S)
+        self._stopping.close()
+        self._stopper.close()
 
     def stop(self) -> None:
         """End ``run`` soon; from another thread."""
         self._stop.set()
-        self._stopper.send(b"\0")
+        with contextlib.suppress(OSError):  # it has ended already
+            self._stopper.send(b"\0")
 
     def _serve(self) -> None:
         try:

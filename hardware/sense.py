@@ -109,6 +109,7 @@ class Sense:
             thread = threading.Thread(target=self._listening.run, name="listener", daemon=True)
             thread.start()
         try:
+            self._look(self._clock())  # a script's first step needs its lamp
             while self._running:
                 self.step()
         finally:

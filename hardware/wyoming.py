@@ -8,6 +8,7 @@ Partial input is an answer (None), damaged input a fault.
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -143,11 +144,9 @@ class WyomingDetector:
 
     def _receive(self) -> list[Message]:
         messages: list[Message] = []
-        while True:
+        while select.select([self._socket], [], [], 0)[0]:
             try:
-                data = self._socket.recv(65536, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return messages
+                data = self._socket.recv(65536)
             except OSError as error:
                 raise DetectorError(
                     f"the Wyoming server at {self._where} is lost ({error}); start it again"
@@ -155,3 +154,4 @@ class WyomingDetector:
             if not data:
                 raise DetectorError(f"the Wyoming server at {self._where} hung up; start it again")
             messages += self._reader.receive(data)
+        return messages

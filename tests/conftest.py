@@ -23,6 +23,8 @@ os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Pa
 
 SKIP_REASONS = {
     "kernel": "the kernel household needs root, network namespaces and NFQUEUE; missing here",
+    "alsa": "arecord is not installed (Debian: alsa-utils)",
+    "audio": "the recordings are absent: put them in ../shared/data or set WAKEGUARD_DATA",
     "promtool": "promtool is not installed",
     "tshark": "tshark is not installed",
     "captures": "the research captures are absent: put them in ../shared/data or set WAKEGUARD_DATA",
@@ -34,6 +36,18 @@ def missing_for_kernel() -> str | None:
     """Return why kernel tests cannot run here; None when they can."""
     missing = find_missing()
     return None if missing is None else f"{SKIP_REASONS['kernel']}: {missing}"
+
+
+@functools.cache
+def missing_for_alsa() -> str | None:
+    """Return why nothing can be recorded through ALSA here; None when it can."""
+    return None if shutil.which("arecord") else SKIP_REASONS["alsa"]
+
+
+@functools.cache
+def missing_for_audio() -> str | None:
+    """Return why detectors cannot be tried on recordings here; None when they can."""
+    return None if (data_folder() / "audio").is_dir() else SKIP_REASONS["audio"]
 
 
 @functools.cache
@@ -62,6 +76,8 @@ def data_folder() -> Path:
 
 _NEEDS = {
     "kernel": missing_for_kernel,
+    "alsa": missing_for_alsa,
+    "audio": missing_for_audio,
     "promtool": missing_for_promtool,
     "tshark": missing_for_tshark,
     "captures": missing_for_captures,
@@ -80,6 +96,14 @@ def shared_data() -> Path:
     if (reason := missing_for_captures()) is not None:
         pytest.skip(reason)
     return data_folder()
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Return the folder of the recordings of speech."""
+    if (reason := missing_for_audio()) is not None:
+        pytest.skip(reason)
+    return data_folder() / "audio"
 
 
 @pytest.fixture(scope="session")
