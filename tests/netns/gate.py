@@ -33,6 +33,7 @@ class GateProcess:
         self.folder = folder
         self.options = options
         self.prefix: tuple[str, ...] = ()  # a program to start it with
+        self.program: tuple[str, ...] = ("-m", "guard")
         self.config = folder / "gate.toml"
         self.control = folder / "run" / "control.sock"
         self.sensors = folder / "run" / "sensors.sock"
@@ -48,13 +49,17 @@ class GateProcess:
         queue: int = QUEUE,
         metrics: bool = False,
         device: str = f'mac = "{ECHO_MAC}"',
+        policy: str = "strict",
+        extra: str = "",
+        state: Path | None = None,
     ) -> None:
+        self.mode = mode
         sensors = f'[sensors]\nsocket = "{self.sensors}"\n' if sensor else ""
         self.config.write_text(
-            f'mode = "{mode}"\n[[device]]\nname = "kitchen"\n{device}\n'
+            f'mode = "{mode}"\npolicy = "{policy}"\n[[device]]\nname = "kitchen"\n{device}\n'
             f'[network]\nlan = "{lan or self.home.lan}"\nqueue = {queue}\n{sensors}'
-            f'[control]\nsocket = "{self.control}"\n[state]\ndirectory = "{self.folder / "state"}"\n'
-            f"[metrics]\nenabled = {str(metrics).lower()}\n"
+            f'[control]\nsocket = "{self.control}"\n[state]\ndirectory = "{state or self.folder / "state"}"\n'
+            f"[metrics]\nenabled = {str(metrics).lower()}\n{extra}"
         )
 
     def __enter__(self) -> GateProcess:
@@ -93,7 +98,7 @@ class GateProcess:
     def command(self, *words: str) -> list[str]:
         """Return the command line of ``wakeguard`` with this gate's configuration, in its namespace."""
         name, *rest = words
-        gate = ["ip", "netns", "exec", self.home.gate.name, *self.prefix, sys.executable, "-m", "guard"]
+        gate = ["ip", "netns", "exec", self.home.gate.name, *self.prefix, sys.executable, *self.program]
         return [*gate, name, *rest, "--config", str(self.config)]
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
