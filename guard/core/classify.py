@@ -20,6 +20,8 @@ The client's side as a table (S = ServerHello was read, F = the client's Finishe
 
 from __future__ import annotations
 
+from functools import cache
+
 from guard.core.budget import TokenBucket
 from guard.core.policy import Heartbeat, Policy
 from guard.core.tls import (
@@ -41,16 +43,20 @@ from guard.core.tls import (
 from guard.core.verdict import Reason
 from guard.core.voice import VoiceRun, get_voice_lengths
 
+_FRAMED = Framing.FRAMED
 _ALERT_BYTES = 2  # RFC 8446, 6
 _PINGS_OWED = 4  # replies that a server can have coming at most
 _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
 
 
-class Conversation:
-    """The TLS state of one connection, as far as the wire shows it.
+@cache
+def _get_asked(heartbeats: frozenset[int], suite: Suite | None) -> frozenset[int]:
+    """Return the record lengths that may mean something after the handshake."""
+    return heartbeats | get_voice_lengths(suite)
 
-    ``reason`` says why the last record was application data, None where it simply is.
-    """
+
+class Conversation:
+    """The TLS state of one connection, as far as the wire shows it."""
 
     __slots__ = (
         "_alerts",
@@ -74,7 +80,6 @@ class Conversation:
         "finished",
         "gap_reason",
         "heartbeat_reply",
-        "reason",
         "server",
         "suite",
         "version",
@@ -97,7 +102,6 @@ class Conversation:
         self.version = 0  # negotiated; 0 until the ServerHello was read
         self.suite: Suite | None = None
         self.finished = False
-        self.reason: Reason | None = None
         self.gap_reason = Reason.MIDSTREAM  # why framing had to be inferred
         self.heartbeat_reply = False
         self.voice: VoiceRun | None = None  # from the first record of a voice's length on
@@ -110,23 +114,38 @@ class Conversation:
         self._lengths: dict[int, Heartbeat] = {
             length: policy.heartbeats[row] for length, row in policy.inferred_lengths.items()
         }
+        if not from_start:
+            self.server.asked = self._lengths
+            self.client.asked = _get_asked(frozenset(self._lengths), None)
         self._last_beat: dict[int, float] = {}  # record length -> when it was last a heartbeat
         self._pings_out = 0  # PINGs of the device that the server has not answered
         self._pings_owed = 0  # PINGs of the server that the device may answer
+
+    @property
+    def reason(self) -> Reason | None:
+        """Say why the last record was application data; None where it simply is."""
+        return self.client.reason
 
     # -- the client's records --------------------------------------------------------------------
 
     def _on_client_record(self, content_type: int, length: int, now: float) -> int:
         """Judge a record by its header; what is a handshake is charged here, whatever order it came in."""
+        if content_type == _APPLICATION_DATA and self.finished and length not in self._lengths:
+            self.client.reason = None
+            if length in self._voice_lengths:
+                if self.voice is None:
+                    self.voice = VoiceRun()
+                self.voice.receive(now)
+            return KIND_APP_DATA  # nearly every record
         kind = self._classify(content_type, length, now)
         if kind == KIND_HANDSHAKE and not self._handshakes.take(RECORD_HEADER_BYTES + length, now):
             return self._app_data(Reason.HANDSHAKE_BUDGET)
         return kind
 
     def _classify(self, content_type: int, length: int, now: float) -> int:
-        self.reason = None
+        self.client.reason = None
         self.heartbeat_reply = False
-        if self.client.framing is not Framing.FRAMED:
+        if self.client.framing is not _FRAMED:
             return (
                 self._beat_or_app_data(length, now)
                 if content_type == _APPLICATION_DATA
@@ -146,7 +165,7 @@ class Conversation:
             self._ccs += 1
             allowed = length == 1 and self._ccs <= self._policy.change_cipher_specs
         elif self._ccs and self.version != TLS_1_3 and not self._retried:
-            self.finished = True  # RFC 5246, 7.4.9: right after the ChangeCipherSpec
+            self._finish()  # RFC 5246, 7.4.9: right after the ChangeCipherSpec
             allowed = length <= self._policy.finished_bytes
         elif self.version:
             self._flight_bytes += RECORD_HEADER_BYTES + length  # or empty records would be free
@@ -168,7 +187,7 @@ class Conversation:
         if suite is None or self.version != TLS_1_3 or self._malformed:
             return self._app_data(None)
         if length == suite.finished_length:
-            self.finished = True
+            self._finish()
             return KIND_HANDSHAKE
         self._certificate_records += 1
         self._certificate_bytes += length
@@ -177,8 +196,13 @@ class Conversation:
             and self._certificate_bytes <= self._policy.client_certificate_bytes
         ):
             return KIND_HANDSHAKE
-        self.finished = True  # whatever follows, it is no handshake any more
+        self._finish()  # whatever follows, it is no handshake any more
         return self._app_data(Reason.HANDSHAKE_CAP)
+
+    def _finish(self) -> None:
+        self.finished = True
+        if self.version:
+            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)
 
     def _count_alert(self, length: int) -> int:
         expected = _ALERT_BYTES
@@ -221,7 +245,7 @@ class Conversation:
         return self._app_data(self.gap_reason)
 
     def _app_data(self, reason: Reason | None) -> int:
-        self.reason = reason
+        self.client.reason = reason
         return KIND_APP_DATA
 
     # -- the server's records --------------------------------------------------------------------
@@ -273,3 +297,6 @@ class Conversation:
             if self.suite is not None
             else {}
         )
+        self.server.asked = self._lengths
+        if self.finished:
+            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)

@@ -17,6 +17,7 @@ from guard.core.tcp import MASK, Ledger, Stream, distance
 from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing
 from guard.core.verdict import Reason
 
+_FRAMED = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
 MAX_LIVES = 65536  # tuples whose number of lives is remembered, the oldest forgotten first
 
 
@@ -41,6 +42,7 @@ class Flow:
         "lineage",
         "name",
         "reset_at",
+        "server",
         "up",
     )
 
@@ -65,6 +67,7 @@ class Flow:
         self.down: Stream | None = None  # from the peer's first packet on
         self.conversation = Conversation(policy, bucket, handshakes, from_start=isn is not None)
         self.client = self.conversation.client
+        self.server = self.conversation.server
         # False after a SYN inside an older life, until the peer agrees to the new one: it may only challenge
         # the SYN (RFC 9293, 3.10.7.4) and go on reading the old life's sequence numbers.
         self.answered = True
@@ -101,13 +104,15 @@ class Flow:
     def get_reason(self) -> Reason | None:
         """Say why the bytes framed last are application data; None where they simply are."""
         framing = self.client.framing
+        if framing is _FRAMED:
+            return self.client.reason
         if self.inbound:
             return Reason.INBOUND_FLOW
         if framing is Framing.OPAQUE:
             return Reason.OPAQUE_PAYLOAD
         if framing in (Framing.UNKNOWN, Framing.TENTATIVE):
             return self.conversation.gap_reason
-        return self.conversation.reason
+        return self.client.reason
 
     def drain(self, now: float) -> None:
         """Frame bytes beyond a gap that has been filled."""
@@ -118,10 +123,14 @@ class Flow:
     def acknowledge(self, ack: int, now: float) -> None:
         """Take the peer's acknowledgement; one that covers bytes never seen gives up the gap (stream_gap)."""
         if self.up.acknowledge(ack):
-            while self.up.skip_gap():
-                self.conversation.gap_reason = Reason.STREAM_GAP
-                self.client.lose()
-                self.drain(now)
+            self.skip_gaps(now)
+
+    def skip_gaps(self, now: float) -> None:
+        """Go on behind the gaps that the peer has acknowledged (stream_gap)."""
+        while self.up.skip_gap():
+            self.conversation.gap_reason = Reason.STREAM_GAP
+            self.client.lose()
+            self.drain(now)
 
     def begin_downstream(self, seq: int) -> Stream:
         """Take ``seq`` as the peer's first sequence number."""
@@ -135,7 +144,7 @@ class Flow:
         down = self.down
         if down is None:
             down = self.begin_downstream(seq)
-        server = self.conversation.server
+        server = self.server
         if seq == down.next_seq:
             server.receive(packet, start, start + length, now)
             down.next_seq = (seq + length) & MASK

@@ -20,6 +20,8 @@ _EXPECTED, _NOT_JUSTIFIED = Justification.EXPECTED, Justification.NOT_JUSTIFIED
 _JUSTIFIED = Justification.JUSTIFIED
 APP_DATA, NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
 
+_UNEXPLAINED = decision(APP_DATA, _JUSTIFIED, _REFUSE, _FLOW, Reason.NO_INTERACTION)
+_AWAITING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.AWAITING_WAKE_WORD)
 _LINEAGE = decision(APP_DATA, _EXPECTED, _ACCEPT, None, Reason.LINEAGE)
 _CONTROL = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
 _PROBING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
@@ -176,6 +178,13 @@ class Judge:
                     if bucket.take(size, now):
                         return passed
         return self.judge_app_data(size, now, reason, may_wait=may_wait)
+
+    def judge_plain(self, flow: Flow, size: int, now: float) -> Decision:
+        """Do what ``judge_tls`` does without a reason, faster where nothing speaks for the packet."""
+        context = self.context
+        if context.closed is not None or now < context.interaction_until or flow.lineage or self._balanced:
+            return self.judge_tls(flow, size, now, None)
+        return _AWAITING if self._holds else _UNEXPLAINED
 
     def judge_opaque(
         self, key: bytes, size: int, now: float, packet_class: PacketClass = NOT_RELEVANT

@@ -40,7 +40,7 @@ _ROUTER_ALERT = {
     ICMPV6: bytes.fromhex("3a00050200000100"),  # in a hop-by-hop header of its own
 }
 # version+IHL, total length, fragment word, protocol | seq, ack, data offset, flags
-_IPV4_TCP = Struct("!BxHxxHxB14xIIBB").unpack_from
+unpack_ipv4_tcp = Struct("!BxHxxHxB14xIIBB").unpack_from
 _TCP = Struct("!4xIIBB").unpack_from
 _UINT16 = Struct("!H").unpack_from
 _IPV4_TCP_SIZE, _IPV4_SIZE, _IPV6_SIZE, _TCP_SIZE, _UDP_SIZE = 40, 20, 40, 20, 8
@@ -64,7 +64,7 @@ def parse_packet(packet: bytes) -> Fields:
     no budget would be charged for); the fields before it are then as far as known.
     """
     if len(packet) >= _IPV4_TCP_SIZE:
-        head, total, fragment, protocol, seq, ack, data_offset, flags = _IPV4_TCP(packet)
+        head, total, fragment, protocol, seq, ack, data_offset, flags = unpack_ipv4_tcp(packet)
         if (
             head == 0x45
             and protocol == TCP

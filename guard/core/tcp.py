@@ -128,10 +128,13 @@ class Stream:
         self.unacked_seq = ack
         chunks = self.chunks
         while len(chunks) > KEPT_CHUNKS:
-            seq, _, _, length, _ = chunks[0]
+            seq, packet, _, length, _ = chunks[0]
             if (ack - seq - length) & MASK >= HALF:
                 break
-            self._drop_oldest()
+            kept = len(packet) + CHUNK_BYTES
+            chunks.popleft()
+            self.unacked_bytes -= kept
+            self._ledger.kept_bytes -= kept
         return 0 < (ack - self.next_seq) & MASK < HALF
 
     def skip_gap(self) -> bool:

@@ -16,12 +16,14 @@ more, malformed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from struct import Struct
 from struct import error as struct_error
+
+from guard.core.verdict import Reason
 
 RECORD_HEADER_BYTES = 5
 MAX_RECORD_BYTES = (1 << 14) + 2048  # RFC 5246, 6.2.3; RFC 8446 allows less
@@ -73,11 +75,13 @@ class RecordStream:
     """
 
     __slots__ = (
+        "asked",
         "content_type",
         "framing",
         "header",
         "kind",
         "on_record",
+        "reason",
         "records",
         "remaining",
         "resolved",
@@ -92,6 +96,9 @@ class RecordStream:
         self.kind = KIND_APP_DATA  # of the current record
         self.remaining = 0  # bytes of the current record that have not been seen
         self.header = b""  # the part of a header that has been seen
+        # record lengths that ``on_record`` must be asked about; the others are application data. None: all
+        self.asked: Container[int] | None = None
+        self.reason: Reason | None = None  # why the last record was application data, None where it simply is
         self.resolved = 0  # the KIND of a record whose header began in an earlier call, else 0
         self.records: list[tuple[int, int]] = []
         self.sink: bytearray | None = None
@@ -132,6 +139,7 @@ class RecordStream:
             return self._frame(data, start, end, now)
         # The common case, whole headers on known boundaries: what _frame does, without its questions.
         kinds = 0
+        asked = self.asked
         if remaining:
             kinds = self.kind
             start += remaining
@@ -142,7 +150,11 @@ class RecordStream:
                 break
             self.content_type = content_type
             self.records.append((content_type, length))
-            self.kind = kind = self.on_record(content_type, length, now)
+            if asked is not None and content_type == 23 and length not in asked:
+                self.reason = None
+                self.kind = kind = KIND_APP_DATA
+            else:
+                self.kind = kind = self.on_record(content_type, length, now)
             kinds |= kind
             start += RECORD_HEADER_BYTES + length
             if start >= end:

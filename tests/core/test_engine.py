@@ -5,7 +5,6 @@ import ssl
 
 import pytest
 
-from guard.core.engine import Engine
 from guard.core.event import AliveEvent, MuteEvent, MuteState, WakeEvent
 from guard.core.policy import Action
 from guard.core.verdict import Direction, Mode, Reason
@@ -521,8 +520,7 @@ def test_a_fault_in_the_engine_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("forced")
 
-    monkeypatch.setattr(Engine, "_receive_tcp_up", fail)
-    monkeypatch.setattr(Engine, "_receive_tcp_down", fail)
+    monkeypatch.setattr("guard.core.engine.unpack_ipv4_tcp", fail)
     talk.wake()
     assert talk.up(PAYLOADS["ping"]) == "app_data expected refuse packet engine_error"
     assert talk.engine.engine_errors == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -46,6 +47,7 @@ class Run:
     def __init__(self, *, isn: int = 1000) -> None:
         self.talk = Conversation(mode=Mode.MONITOR, isn=isn).open()
         self.kinds: list[tuple[int, int, int]] = []  # of each record: type, length, KIND
+        self.asked: deque[tuple[int, int, int]] = deque()  # those that the conversation was asked about
         self.talk.up(wire.client_hello())
         flow = self.talk.engine.facts.flow
         assert flow is not None
@@ -58,14 +60,19 @@ class Run:
 
         def on_record(content_type: int, length: int, now: float) -> int:
             kind = inner(content_type, length, now)
-            self.kinds.append((content_type, length, kind))
+            self.asked.append((content_type, length, kind))
             return kind
 
         stream.on_record = on_record
 
     def send(self, data: bytes, begin: int, end: int) -> Decision:
         """Send that part of the stream, wherever it lies."""
-        return self.talk.send(data[begin:end], at=self.start + begin)
+        decision = self.talk.send(data[begin:end], at=self.start + begin)
+        for record in self.talk.engine.facts.records:
+            known = self.asked and self.asked[0][:2] == record
+            self.kinds.append(self.asked.popleft() if known else (*record, KIND_APP_DATA))
+        assert not self.asked
+        return decision
 
 
 def lay_out(data: bytes, kinds: list[tuple[int, int, int]]) -> list[int]:

@@ -1,0 +1,316 @@
+"""One device: its state, and what an answer means for the packets that follow.
+
+Knows: context, budgets, flows, waiting packets and counters of one device, and the mode. Refuses to know:
+how a packet is read (``segment``), other devices, the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from guard.core.context import NEVER, Context
+from guard.core.event import MuteState
+from guard.core.facts import DeviceSettings, DeviceStatus, Facts
+from guard.core.flow import Flow, FlowTable
+from guard.core.hold import FlowHold, Held, HoldTable, Waiting
+from guard.core.judge import Judge
+from guard.core.packet import FIN, RST
+from guard.core.policy import Action, Policy
+from guard.core.verdict import (
+    Decision,
+    Direction,
+    PacketClass,
+    Reason,
+    Scope,
+    Verdict,
+    decision,
+)
+
+_ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
+_APP_DATA = PacketClass.APP_DATA
+_WAITING_REASONS = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
+
+# answer -> the one that says the same of a packet after a virtual reset
+_after: dict[Decision, Decision] = {}
+
+
+class Device:
+    """The state of one device.
+
+    ``on_deadline`` is called when a wait begins or ends otherwise than by its time, ``on_flow(now)`` when a
+    flow begins. ``facts`` are the engine's.
+    """
+
+    __slots__ = (
+        "_on_deadline",
+        "_pending_limit",
+        "_policy",
+        "acks",
+        "after",
+        "context",
+        "counts_down",
+        "counts_up",
+        "enforce",
+        "facts",
+        "flows",
+        "get_flow",
+        "holds",
+        "judge",
+        "judge_plain",
+        "kept_limit",
+        "ledger",
+        "on_flow",
+        "reconnect_s",
+        "unacked_limit",
+        "wakes_at",
+    )
+
+    def __init__(
+        self,
+        policy: Policy,
+        settings: DeviceSettings,
+        facts: Facts,
+        *,
+        on_deadline: Callable[[], None],
+        on_flow: Callable[[float], None],
+    ) -> None:
+        self._on_deadline = on_deadline
+        self.on_flow = on_flow
+        self.facts = facts
+        self.enforce = False
+        self.context = Context(policy, sensor=settings.sensor)
+        self.judge = Judge(policy, self.context, balanced=settings.balanced)
+        self.holds = HoldTable(policy)
+        self.flows = FlowTable(policy, self.judge.buckets["heartbeat"], self.judge.buckets["handshake"])
+        self.counts_up: dict[Decision, list[int]] = {}  # decision -> [packets, bytes]
+        self.counts_down: dict[Decision, list[int]] = {}
+        self.wakes_at = NEVER  # when the last interaction began
+        # what the engine's straight way asks for, one look-up away
+        self.acks = self.judge.acks
+        self.judge_plain = self.judge.judge_plain
+        self.get_flow = self.flows.get
+        self.ledger = self.flows.ledger
+        self.after = _after
+        self._set_limits(policy)
+        if policy.exceptions[Reason.STARTING] is Action.ACCEPT:
+            self.context.closed = None
+
+    def _set_limits(self, policy: Policy) -> None:
+        self._policy = policy
+        self._pending_limit = policy.pending_flow_bytes
+        self.unacked_limit = policy.unacked_flow_bytes
+        self.kept_limit = policy.kept_device_bytes
+        self.reconnect_s = policy.reconnect_s
+
+    def set_policy(self, policy: Policy, settings: DeviceSettings, now: float) -> None:
+        """Go on under other limits; connections and budgets stay as they are."""
+        self._set_limits(policy)
+        self.judge.set_policy(policy, now, balanced=settings.balanced)
+        self.context.set_policy(policy)
+        self.holds.set_policy(policy)
+        self.flows.set_policy(policy)
+
+    def get_status(self, now: float) -> DeviceStatus:
+        """Return the state at ``now``."""
+        context = self.context
+        since, heard = context.mute_since, context.heard_at
+        open_ = now < context.interaction_until
+        return DeviceStatus(
+            mute=context.mute,
+            mute_age=None if since is None else now - since,
+            mute_source=context.mute_source,
+            sensor_age=None if heard is None else now - heard,
+            closed=context.closed,
+            interaction_until=context.interaction_until if open_ else None,
+            interaction_cause=context.extended_by if open_ else None,
+            interaction_bytes=max(0.0, context.interaction_bytes) if open_ else None,
+            interactions=context.interactions,
+            flows=len(self.flows),
+            condemned_flows=sum(flow.condemned for flow in self.flows),
+            held_packets=self.holds.packets,
+            held_bytes=self.holds.bytes,
+        )
+
+    def get_counts(self) -> Iterator[tuple[Direction, Decision, int, int]]:
+        """Yield (direction, decision, packets, bytes); what waits is counted when it is settled."""
+        for direction, counts in (
+            (Direction.UPSTREAM, self.counts_up),
+            (Direction.DOWNSTREAM, self.counts_down),
+        ):
+            for answer, (packets, octets) in list(counts.items()):
+                if answer.verdict is not _HOLD:
+                    yield direction, answer, packets, octets
+
+    def lose_sensor(self, now: float) -> None:
+        """Close: the sensing process has been silent for too long."""
+        muted = self.context.mute is MuteState.MUTED
+        self.context.lose_sensor(now)
+        if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT and not muted:
+            self.context.closed = None
+            return
+        for hold in self.holds:
+            hold.deadline = now
+
+    def conclude(
+        self,
+        flow: Flow | None,
+        answer: Decision,
+        flags: int,
+        now: float,
+        *,
+        seq: int = 0,
+        size: int = 0,
+        octets: int = 0,
+    ) -> Decision:
+        """Apply what the flow's past and this answer mean for each other."""
+        if flow is None:
+            return answer
+        if flow.condemned and self.enforce:
+            if flags & RST and answer.reason is Reason.TCP_CONTROL and answer.verdict is _ACCEPT:
+                return answer  # the device may say that it gives up
+            if answer.reason is Reason.INTERACTION:
+                self.context.interaction_bytes += self.facts.payload_bytes  # it did not pass
+            return decision(answer.packet_class, answer.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED)
+        if size and not flow.answered and answer.verdict is not _REFUSE:
+            answer = self.judge.judge_app_data(
+                size, now, Reason.NOT_CONNECTED, answer.packet_class or _APP_DATA
+            )
+        after = self.is_after_reset(flow, now)
+        behind = flow.held_seq is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
+        if answer.verdict is _HOLD or behind:
+            answer = self.let_wait(flow, answer, seq, size, octets, now, after=after)
+        if answer.scope is Scope.FLOW:
+            self.condemn(flow, now)
+        return self.flag(answer) if after else answer
+
+    def let_wait(
+        self,
+        flow: Flow | None,
+        answer: Decision,
+        seq: int,
+        size: int,
+        octets: int,
+        now: float,
+        *,
+        after: bool,
+    ) -> Decision:
+        """Hold a packet, for a wake word or behind others that wait for one; refuse it when too many do."""
+        waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
+        ready = answer if answer.verdict is _ACCEPT else None
+        packet_class = answer.packet_class or _APP_DATA
+        reason = None if answer.reason in _WAITING_REASONS else answer.reason
+        held = Held(
+            self.facts.packet_id, now, size, octets, packet_class, answer.justification, reason, ready, after
+        )
+        if not self.holds.add(flow, held, waiting):
+            scope = Scope.PACKET if flow is None else Scope.FLOW
+            return decision(packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
+        if flow is None or flow.held_seq is None:
+            self._on_deadline()
+        if flow is not None and flow.held_seq is None:
+            flow.held_seq = seq
+        if ready is None:
+            return answer
+        return decision(packet_class, answer.justification, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+
+    def settle(self, hold: FlowHold, now: float) -> list[tuple[int, Decision]]:
+        """Judge what waited, for good, and in order."""
+        flow = hold.flow
+        refused = flow is not None and flow.condemned
+        settled: list[tuple[int, Decision]] = []
+        for held in self.holds.take(hold):
+            if refused and self.enforce:
+                answer = decision(
+                    held.packet_class, held.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED
+                )
+            elif held.ready is not None:
+                answer = held.ready
+            elif flow is None:
+                answer = self.judge.judge_app_data(held.size, now, held.reason, may_wait=False)
+            elif held.packet_class is _APP_DATA:
+                answer = self.judge.judge_tls(flow, held.size, now, held.reason, may_wait=False)
+            else:
+                answer = self.judge.judge_app_data(
+                    held.size, now, held.reason, held.packet_class, may_wait=False
+                )
+            refused = refused or answer.scope is Scope.FLOW
+            if held.after_virtual_reset and flow is not None and self.is_after_reset(flow, now):
+                answer = self.flag(answer)
+            self.count(answer, held.octets)
+            settled.append((held.packet_id, answer))
+        if flow is not None:
+            flow.held_seq = None
+            if refused:
+                self.condemn(flow, now)
+        return settled
+
+    def settle_due(self, due: float) -> list[tuple[int, Decision]]:
+        """Settle the waits that end at ``due``; a probe that found a voice goes on waiting."""
+        settled: list[tuple[int, Decision]] = []
+        for hold in self.holds:
+            if hold.deadline > due:
+                continue
+            voice = hold.flow.conversation.voice if hold.flow is not None else None
+            if hold.waiting is Waiting.PROBE and voice is not None and voice.is_voice(due):
+                self.holds.wait_on(hold)
+            else:
+                settled += self.settle(hold, due)
+        return settled
+
+    def is_after_reset(self, flow: Flow, now: float) -> bool:
+        """Say whether enforce would have cut the flow before ``now``, and the Echo not yet redialled."""
+        if flow.reset_at is None:
+            return False
+        over = flow.reset_at < self.wakes_at or now - flow.reset_at >= self._policy.reconnect_s
+        if over or self.enforce:
+            flow.reset_at = None
+            return False
+        return True
+
+    @staticmethod
+    def flag(answer: Decision) -> Decision:
+        """Return the decision that says the same of a packet after a virtual reset."""
+        flagged = _after.get(answer)
+        if flagged is None:
+            flagged = _after[answer] = decision(
+                answer.packet_class,
+                answer.justification,
+                answer.verdict,
+                answer.scope,
+                answer.reason,
+                after_virtual_reset=True,
+            )
+        return flagged
+
+    def count(self, answer: Decision, octets: int) -> None:
+        """Count a packet of the device that bears ``answer`` for good."""
+        count = self.counts_up.setdefault(answer, [0, 0])
+        count[0] += 1
+        count[1] += octets
+
+    def condemn(self, flow: Flow, now: float) -> None:
+        """Refuse the flow from now on, or say that enforce would; what waits on it is refused as well."""
+        if self.enforce:
+            flow.condemned = True
+        elif flow.reset_at is None:
+            flow.reset_at = now
+        hold = self.holds.get(flow)
+        if hold is not None:
+            hold.deadline = now
+            self._on_deadline()
+
+    def get_room(self) -> int:
+        """Return how many bytes beyond a gap one stream may keep now.
+
+        What is beyond gaps has half of the room: however much it is, retransmissions can be verified.
+        """
+        ledger = self.flows.ledger
+        if ledger.kept_bytes > self.kept_limit // 2:
+            self.flows.make_room()
+            if ledger.kept_bytes > self.kept_limit // 2:
+                return 0
+        return self._pending_limit
+
+    def over_rate(self, now: float) -> Decision:
+        """Judge a packet without payload that its budget has no room for."""
+        return self.judge.judge_app_data(0, now, Reason.BUDGET_EXHAUSTED, PacketClass.ACK)

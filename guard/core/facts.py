@@ -1,0 +1,63 @@
+"""What the engine is told about a device, and what it tells of devices and packets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guard.core.event import MuteState
+from guard.core.flow import Flow
+from guard.core.verdict import Direction, Reason
+
+NO_RECORDS: list[tuple[int, int]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """What is set up for a device.
+
+    ``sensor``: a mute sensor will report; ``balanced``: control traffic may use the device's leak budget.
+    """
+
+    sensor: bool = False
+    balanced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """A device at one moment. Times are seconds on the engine's clock, ages seconds.
+
+    ``mute`` is what the sensor says, ``closed`` why application data is not justified (None: it may be);
+    ``mute_age`` is the time since the state began, ``sensor_age`` since it was last reported.
+    """
+
+    mute: MuteState
+    mute_age: float | None
+    mute_source: str | None
+    sensor_age: float | None
+    closed: Reason | None
+    interaction_until: float | None
+    interaction_cause: str | None  # what set its end: one of ``context.EXTENSIONS``
+    interaction_bytes: float | None  # what it may still send
+    interactions: int
+    flows: int
+    condemned_flows: int
+    held_packets: int
+    held_bytes: int
+
+
+class Facts:
+    """About the packet received last; overwritten by the next one.
+
+    ``records``: ``(content_type, length)`` of each TLS record whose header this packet completed.
+    """
+
+    __slots__ = ("direction", "flow", "key", "packet_id", "payload_bytes", "protocol", "records")
+
+    def __init__(self) -> None:
+        self.packet_id = 0  # how many packets there were
+        self.direction = Direction.UPSTREAM
+        self.flow: Flow | None = None
+        self.protocol = 0  # of a packet without a flow
+        self.key = b""  # likewise
+        self.payload_bytes = 0  # transport payload by the IP length
+        self.records = NO_RECORDS
