@@ -10,8 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, TraceHeader, WakeEvent, format_line
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.event import (
+    AliveEvent,
+    Event,
+    MuteEvent,
+    MuteState,
+    TraceHeader,
+    VoiceEvent,
+    WakeEvent,
+    format_line,
+)
+from guard.core.verdict import Mode, Reason
 from guard.errors import ConfigError
+from guard.rules import load_policy
 from guard.sensors import BATCH, MAX_AGE, Rejection, SensorSocket
 
 ME = os.geteuid()
@@ -61,6 +73,17 @@ def test_events_arrive_in_order(sensor: SensorSocket, tmp_path: Path) -> None:
         (format_line(WakeEvent(NOW - MAX_AGE - 0.1, "alexa")), Rejection.STALE),
         (format_line(WakeEvent(NOW + 0.1, "alexa")), Rejection.FUTURE),
         (format_line(AliveEvent(NOW + 1e9, MuteState.UNMUTED)), Rejection.FUTURE),
+        (format_line(VoiceEvent(NOW + 0.1)), Rejection.FUTURE),
+        (format_line(VoiceEvent(NOW - MAX_AGE - 0.1)), Rejection.STALE),
+        (format_line(MuteEvent(NOW - MAX_AGE - 0.1, MuteState.UNMUTED)), Rejection.STALE),
+        (format_line(MuteEvent(NOW + 0.1, MuteState.UNMUTED)), Rejection.FUTURE),
+        ('{"t":1000,"type":"voice","loud":true}', Rejection.MALFORMED),
+        ('{"t":1000,"type":"alive","mute":"unmuted","hears":1}', Rejection.MALFORMED),
+        ('{"t":true,"type":"wake","word":"alexa"}', Rejection.MALFORMED),
+        ('{"t":1000,"type":"wake","word":"alexa","score":2}', Rejection.MALFORMED),
+        ('{"t":1000,"type":"wake","word":"' + "a" * 65 + '"}', Rejection.MALFORMED),
+        ('[{"t":1000,"type":"wake","word":"alexa"}]', Rejection.MALFORMED),
+        ("[" * 1000, Rejection.MALFORMED),
     ],
 )
 def test_what_cannot_be_believed_is_counted(
@@ -70,6 +93,57 @@ def test_what_cannot_be_believed_is_counted(
     assert sensor.receive(now=NOW) == []
     assert sensor.rejected == {**dict.fromkeys(Rejection, 0), cause: 1}
     assert sensor.heard is None
+    assert is_closed(line, sensor, tmp_path)
+
+
+def is_closed(line: str | bytes, sensor: SensorSocket, folder: Path) -> bool:
+    """Say whether a gate that has heard nothing else is still closed after this datagram."""
+    engine = Engine(load_policy(), {"kitchen": DeviceSettings(sensor=True)}, mode=Mode.ENFORCE)
+    send(folder / "sensors.sock", line)
+    for event in sensor.receive(now=NOW):
+        engine.receive_event(event, device="kitchen", now=NOW)
+    status = engine.get_status("kitchen", now=NOW)
+    return status.closed is Reason.STARTING and status.interactions == 0
+
+
+def test_a_newer_state_is_not_undone_by_an_older_one(sensor: SensorSocket, tmp_path: Path) -> None:
+    path = tmp_path / "sensors.sock"
+    muted = MuteEvent(NOW, MuteState.MUTED)
+    send(path, format_line(muted), format_line(AliveEvent(NOW - 0.5, MuteState.UNMUTED)))
+    assert sensor.receive(now=NOW) == [muted]
+    assert sensor.rejected[Rejection.STALE] == 1
+    older = MuteEvent(NOW - 0.7, MuteState.MUTED)  # closing is never too late
+    send(path, format_line(older), format_line(WakeEvent(NOW - 0.6, "alexa")))
+    assert sensor.receive(now=NOW) == [older, WakeEvent(NOW - 0.6, "alexa")]
+    opened = AliveEvent(NOW + 1.2, MuteState.UNMUTED)
+    send(path, format_line(AliveEvent(NOW - 0.1, MuteState.UNMUTED)), format_line(opened))
+    assert sensor.receive(now=NOW + 1.2) == [opened]
+
+
+def test_how_old_an_event_may_be_is_the_policys_to_say(tmp_path: Path) -> None:
+    path = tmp_path / "sensors.sock"
+    sensor = SensorSocket(path, uids=(ME,), max_per_second=5, listed=False, now=NOW, max_age=10.0)
+    try:
+        send(path, format_line(AliveEvent(NOW - 9.0, MuteState.MUTED)))
+        send(path, format_line(AliveEvent(NOW - 11.0, MuteState.MUTED)))
+        assert len(sensor.receive(now=NOW)) == 1
+        assert not sensor.notice_silence(now=NOW + 9.0)
+        assert sensor.notice_silence(now=NOW + 11.0)
+    finally:
+        sensor.close()
+
+
+def test_a_flood_of_honest_looking_reports_ends_in_closed(sensor: SensorSocket, tmp_path: Path) -> None:
+    engine = Engine(load_policy(), {"kitchen": DeviceSettings(sensor=True)}, mode=Mode.ENFORCE)
+    opened = []
+    for step in range(40):
+        send(tmp_path / "sensors.sock", *[format_line(WakeEvent(NOW + step / 100, "alexa"))] * 5)
+        for event in sensor.receive(now=NOW + step / 100):
+            engine.receive_event(event, device="kitchen", now=NOW + step / 100)
+            opened.append(engine.get_status("kitchen", now=NOW + step / 100).closed is None)
+    assert len(opened) == 5
+    assert not any(opened)  # nobody has said that the microphone is live
+    assert sensor.rejected[Rejection.FLOOD] == 195
 
 
 def test_a_user_who_is_not_listed_is_a_forger(tmp_path: Path) -> None:
