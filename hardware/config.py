@@ -30,7 +30,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MuteLedSettings(_Table, frozen=True, forbid_unknown_fields=True):
     """The comparator's pin and how its level is read."""
 
-    pin: str = "GPIO17"
+    pin: str = "GPIO27"  # free beside the ReSpeaker HATs; the 2-mic has a button on GPIO17
     active_level: str = "low"
     pull: str = "down"
     debounce_s: float = 0.05
@@ -92,7 +92,7 @@ REMEDIES: Mapping[str, str] = {
     "sense": "write a table [sense]",
     "sense.device": "write [sense.device.NAME.mute_led] and its like, NAME being that of a [[device]]",
     "sense.mute_led": "write a table [sense.mute_led]",
-    "sense.mute_led.pin": 'use a name such as "GPIO17" or "BOARD11", or "none" without a light sensor',
+    "sense.mute_led.pin": 'use a name such as "GPIO27" or "BOARD13", or "none" without a light sensor',
     "sense.mute_led.active_level": 'use "low" or "high": the level of the pin while the lamp is lit',
     "sense.mute_led.pull": 'use "down", "up" or "none"; "down" with active_level "low" makes '
     "an open wire read muted",

@@ -35,7 +35,7 @@ _REMEDIES = (
     ("unable to load any default pin factory", "install Debian's python3-lgpio"),
     ("unable to locate pi revision", "this is no Raspberry Pi: use `--pin scripted`, or sense.mute_led.pin"),
     ("unknown pi revision", "this is no Raspberry Pi that gpiozero knows: upgrade gpiozero"),
-    ("not a valid pin", "use a name such as GPIO17 or BOARD11 in sense.mute_led.pin"),
+    ("not a valid pin", "use a name such as GPIO27 or BOARD13 in sense.mute_led.pin"),
 )
 
 

@@ -76,20 +76,20 @@ def test_one_echo_of_several_has_settings_of_its_own() -> None:
         "device": [KITCHEN, BEDROOM],
         "sense": {
             "mute_led": {"debounce_s": 0.02},
-            "device": {"bedroom": {"mute_led": {"pin": "GPIO27"}, "wake": {"words": ["hey_jarvis"]}}},
+            "device": {"bedroom": {"mute_led": {"pin": "GPIO22"}, "wake": {"words": ["hey_jarvis"]}}},
         },
     }
     kitchen, bedroom = (parse_setup(content, name).sense for name in ("kitchen", "bedroom"))
-    assert (kitchen.mute_led.pin, kitchen.wake.words) == ("GPIO17", ("alexa",))
-    assert (bedroom.mute_led.pin, bedroom.wake.words) == ("GPIO27", ("hey_jarvis",))
+    assert (kitchen.mute_led.pin, kitchen.wake.words) == ("GPIO27", ("alexa",))
+    assert (bedroom.mute_led.pin, bedroom.wake.words) == ("GPIO22", ("hey_jarvis",))
     assert kitchen.mute_led.debounce_s == bedroom.mute_led.debounce_s == 0.02
 
 
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"led": {}}, "sense.led is no setting", "mute_led"),
     ({"mute_led": {"pins": "GPIO4"}}, "sense.mute_led.pins is no setting", "debounce_s"),
-    ({"mute_led": {"pin": 17}}, "sense.mute_led.pin", "GPIO17"),
-    ({"mute_led": {"pin": "front"}}, "sense.mute_led.pin", "GPIO17"),
+    ({"mute_led": {"pin": 17}}, "sense.mute_led.pin", "GPIO27"),
+    ({"mute_led": {"pin": "front"}}, "sense.mute_led.pin", "GPIO27"),
     ({"mute_led": {"active_level": "red"}}, "sense.mute_led.active_level", '"low" or "high"'),
     ({"mute_led": {"pull": "sideways"}}, "sense.mute_led.pull", '"down"'),
     ({"mute_led": {"debounce_s": 5}}, "sense.mute_led.debounce_s is 5", "0.005 to 0.5"),

@@ -1,0 +1,1 @@
+"""The wiring of the light sensor, and the script that draws it."""
