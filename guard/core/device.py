@@ -28,6 +28,17 @@ from guard.core.verdict import (
 
 _ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
 _APP_DATA = PacketClass.APP_DATA
+# accepted whatever the microphone does
+_ALWAYS_READY = frozenset(
+    {
+        Reason.TCP_CONTROL,
+        Reason.HANDSHAKE,
+        Reason.HEARTBEAT,
+        Reason.HEARTBEAT_REPLY,
+        Reason.RETRANSMISSION,
+        Reason.WITHIN_BUDGET,
+    }
+)
 _WAITING_REASONS = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
 # answer -> the one that says the same of a packet after a virtual reset
@@ -217,13 +228,14 @@ class Device:
         """Judge what waited, for good, and in order."""
         flow = hold.flow
         refused = flow is not None and flow.condemned
+        closed = self.context.closed  # muted since: what only an open microphone had allowed waits in vain
         settled: list[tuple[int, Decision]] = []
         for held in self.holds.take(hold):
             if refused and self.enforce:
                 answer = decision(
                     held.packet_class, held.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED
                 )
-            elif held.ready is not None:
+            elif held.ready is not None and (closed is None or held.ready.reason in _ALWAYS_READY):
                 answer = held.ready
             elif flow is None:
                 answer = self.judge.judge_app_data(held.size, now, held.reason, may_wait=False)

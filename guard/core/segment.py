@@ -171,6 +171,8 @@ def _open_flow(
         return None, device.judge.judge_app_data(size, now, Reason.CONNECTION_RATE)
     else:
         known = flow is not None
+        if flow is not None and flow.held_seq is not None:
+            device.condemn(flow, now)  # what waits was sent in the older life, and ends with it
         flow = flows.open(key, (seq + 1) & MASK, isn=seq)
         device.on_flow(now)
         if flow is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from guard.core.budget import Budget
-from guard.core.verdict import Direction, Reason
+from guard.core.engine import DeviceSettings, Engine
+from guard.core.event import MuteEvent, MuteState
+from guard.core.verdict import Direction, Mode, Reason, Verdict
 from tests import wire
-from tests.conversation import POLICY, Conversation, describe, make_engine
+from tests.conversation import DEVICE, POLICY, Conversation, describe, make_engine
 from tests.wire import ACK, PSH, SYN
 
 
@@ -111,3 +113,40 @@ def test_extension_headers_are_no_free_ride() -> None:
     assert describe(talk.receive(packet)) == "app_data justified refuse packet header_options"
     talk.wake()
     assert describe(talk.receive(packet)) == "app_data expected refuse packet header_options"
+
+
+def test_what_waits_behind_others_is_judged_anew_when_muted() -> None:
+    """A packet that only waited for its turn was accepted before the microphone was muted."""
+    engine = Engine(POLICY, {DEVICE: DeviceSettings(balanced=True)}, mode=Mode.ENFORCE)
+    talk = Conversation(engine).establish()
+    assert describe(talk.send(wire.app_data(353))) == "app_data justified hold probing"
+    talk.wait(0.01)
+    assert describe(talk.send(wire.app_data(500))) == "app_data justified hold awaiting_wake_word"
+    released = engine.receive_event(MuteEvent(talk.now, MuteState.MUTED), device=DEVICE, now=talk.now)
+    assert [describe(answer) for _, answer in released] == [
+        "app_data not_justified refuse flow muted",
+        "app_data justified refuse flow condemned",
+    ]
+
+
+def test_a_split_header_does_not_open_the_way_for_what_waits_behind_it() -> None:
+    policy = replace(POLICY, hold_s=0.8)
+    engine = Engine(policy, {DEVICE: DeviceSettings(balanced=True)}, mode=Mode.ENFORCE)
+    talk = Conversation(engine).establish()
+    assert describe(talk.send(b"\x17")) == "app_data justified hold split_header"
+    assert talk.send(b"\x03\x03\x01\x61" + bytes(0x161)).verdict is Verdict.HOLD
+    released = engine.receive_event(MuteEvent(talk.now, MuteState.MUTED), device=DEVICE, now=talk.now)
+    assert all(answer.verdict is Verdict.REFUSE for _, answer in released)
+
+
+def test_what_waits_ends_with_its_connection() -> None:
+    policy = replace(POLICY, hold_s=0.8)
+    engine = make_engine(policy=policy)
+    talk = Conversation(engine).establish()
+    assert talk.send(wire.app_data(100)).verdict is Verdict.HOLD
+    talk.send(flags=SYN, at=500_000)
+    due = engine.get_timer()
+    assert due is not None
+    assert due <= talk.now
+    [(_, answer)] = engine.handle_timer(now=talk.now)
+    assert describe(answer) == "app_data justified refuse flow condemned"

@@ -16,12 +16,13 @@ from tests.model.interleaving import DEVICE, Outcome, Play
 PLAYS = 1000
 BATCH = 100
 STEPS = 80
+FOUND = (6459, 7551, 9427, 11183, 11396, 11696)  # plays that found a hole, beyond the first thousand
 NOTHING = Budget(0.0, 0.0)
 PLENTY = Budget(1e9, 1e9)
 
 
 def make_policy(*, hold_s: float) -> Policy:
-    """Return the policy with exact limits: an interaction lasts ``listen_s``, and what it opened has no budget."""
+    """Return the policy with exact limits: an interaction lasts ``listen_s``, its flows have no budget after."""
     policy = load_policy()
     exact = {
         "lineage": NOTHING,
@@ -53,6 +54,11 @@ def test_nothing_arrives_that_was_not_allowed(first: int, hold_s: float) -> None
     assert delivered > 10_000  # of bytes, in interactions: the plays are not about nothing
     assert refused > 500  # of packets
     assert bool(held) is (hold_s > 0) or held  # balanced probes for a voice in any case
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_found_once(seed: int) -> None:
+    assert play(seed, hold_s=0.8).problems == []
 
 
 def test_a_play_is_always_the_same() -> None:
