@@ -26,8 +26,10 @@ RECEIVE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Room on the queue's socket: a full packet takes about 2.3 kB there with the kernel's own share, so
 some 7,000 of them. Nothing is reserved until packets wait."""
 
-COPY_RANGE: Final = 4096
-"""netfilterqueue's buffer: a longer packet arrives cut, and the engine calls it truncated."""
+COPY_RANGE: Final = 3840
+"""Bytes of a packet that the kernel hands over; a longer one arrives cut, and the engine calls it truncated.
+netfilterqueue reads into 4096 bytes, attributes included: a message beyond them it discards without an
+answer, and the packet would wait in the queue for ever."""
 
 _NF_INET_LOCAL_IN: Final = 1
 _FLAGS: Final = {Mode.MONITOR: netlink.NFQA_CFG_F_FAIL_OPEN, Mode.ENFORCE: 0}
@@ -93,7 +95,13 @@ class PacketQueue:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a smaller buffer than asked for serves too
-                queue.bind(self.number, callback, max_len=maximum_length, sock_len=RECEIVE_BUFFER_BYTES)
+                queue.bind(
+                    self.number,
+                    callback,
+                    max_len=maximum_length,
+                    range=COPY_RANGE,
+                    sock_len=RECEIVE_BUFFER_BYTES,
+                )
         except OSError as error:
             kernel.check_queue_free(self.number)
             raise NetfilterError(
