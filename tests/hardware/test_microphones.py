@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 from pathlib import Path
 
@@ -189,8 +190,6 @@ def test_a_device_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.alsa
 def test_a_stalled_device_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     config = tmp_path / "asound.conf"
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
@@ -222,3 +221,32 @@ def test_a_device_that_vanishes_is_explained_and_a_waiting_read_can_be_ended(
     second.interrupt()
     read_on(second)
     second.close()
+
+
+def test_an_overrun_is_counted_and_the_clock_starts_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program is a script here: no file-fed PCM can be made to overrun."""
+    program = tmp_path / "arecord"
+    program.write_text(
+        "#!/bin/sh\nhead -c 6400 /dev/zero\n"
+        "echo 'overrun!!! (at least 1.234 ms long)' >&2\nhead -c 6400 /dev/zero\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    microphone = ArecordMicrophone(Plan("hw:1", "S16_LE", 1), stall_s=5.0)
+    total = 0
+    while total < 12_800:
+        block = microphone.read()
+        assert block is not None
+        total += len(block.channels[0])
+    microphone.close()
+    assert microphone.overruns == 1
+
+
+def test_without_arecord_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MicrophoneError, match="apt install alsa-utils"):
+        ask_device("hw:0")
+    with pytest.raises(MicrophoneError, match="apt install alsa-utils"):
+        ArecordMicrophone(Plan("hw:0", "S16_LE", 1), stall_s=1.0)

@@ -8,16 +8,34 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, TraceHeader, WakeEvent, parse_line
+from guard.core.event import (
+    AliveEvent,
+    Event,
+    MuteEvent,
+    MuteState,
+    TraceHeader,
+    VoiceEvent,
+    WakeEvent,
+    parse_line,
+)
+from guard.sensors import SensorSocket
 from guard.trace import read_trace
 from hardware import canary
+from hardware.assemble import make_sensor
+from hardware.config import MuteLedSettings, SenseSettings
+from hardware.errors import PinError
+from hardware.gpio import GpioLamp
+from hardware.inbox import Inbox, Level
 from hardware.publish import Publisher, TraceFile
+from hardware.sense import Sense
+from tests.hardware.pins import MockBench
 from tests.hardware.wait import wait_until
 
 CONFIG = """
@@ -231,3 +249,94 @@ def test_a_trace_begins_with_the_time_of_its_zero(tmp_path: Path) -> None:
     first, second = (tmp_path / "x").read_text().splitlines()
     assert isinstance(parse_line(first), TraceHeader)
     assert parse_line(second) == WakeEvent(3.5, "alexa", 0.9)
+
+
+def test_the_gates_own_socket_takes_every_kind_of_event(tmp_path: Path) -> None:
+    events: list[Event] = [
+        MuteEvent(10.0, MuteState.UNMUTED),
+        AliveEvent(10.0, MuteState.UNMUTED, True),
+        WakeEvent(10.0, "alexa", 0.9, "microphone 3"),
+        VoiceEvent(10.0),
+    ]
+    gate = SensorSocket(tmp_path / "s", uids=[os.getuid()], max_per_second=50, listed=False, now=10.0)
+    publisher = Publisher(tmp_path / "s", lambda _text: None)
+    for event in events:
+        publisher.send(event)
+    assert gate.receive(now=10.0) == events
+    assert not any(gate.rejected.values())
+    publisher.close()
+    gate.close()
+
+
+class Collected:
+    """An output that keeps events and when they came."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[float, Event]] = []
+
+    def send(self, event: Event) -> None:
+        self.events.append((time.monotonic(), event))
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def test_an_edge_of_the_pin_is_an_event_soon_after_the_debounce() -> None:
+    """From the pin through gpiozero's callback, the loop and the decoder to an output, in real time."""
+    bench = MockBench()
+    inbox, output = Inbox(), Collected()
+    settings = SenseSettings(mute_led=MuteLedSettings(pin="GPIO17", hold_s=0.2))
+    sense = Sense(
+        make_sensor(settings, scripted=False, now=time.monotonic()),
+        inbox,
+        [output],
+        open_lamp=lambda: GpioLamp(
+            bench.settings, lambda lit, t: inbox.put(Level(lit, t)), factory=bench.factory
+        ),
+        listening=None,
+        poll_s=0.5,  # slower than the edge: it must come by the callback
+    )
+    sense.step()
+    bench.drive(high=True)
+    while not has_mute([event for _, event in output.events], MuteState.UNMUTED):
+        sense.step()
+    bench.drive(high=False)
+    edge = time.monotonic()
+    while not has_mute([event for _, event in output.events], MuteState.MUTED):
+        sense.step()
+    came = next(t for t, event in output.events if isinstance(event, MuteEvent) and event.state == "muted")
+    assert settings.mute_led.debounce_s <= came - edge + 0.001 < settings.mute_led.debounce_s + 0.4
+    assert sense.events == len(output.events)
+    inbox.close()
+
+
+def test_a_pin_that_goes_is_unknown_and_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, inbox, output = MockBench(), Inbox(), Collected()
+    now = [100.0]
+    lamps: list[GpioLamp] = []
+
+    def open_lamp() -> GpioLamp:
+        if len(lamps) == 1 and now[0] < 103.0:
+            raise PinError("pin GPIO17 cannot be opened (GPIO busy)")
+        lamps.append(GpioLamp(bench.settings, lambda _lit, _t: None, factory=bench.factory))
+        bench.drive(high=True)
+        return lamps[-1]
+
+    monkeypatch.setattr(inbox, "wait", lambda _timeout: [])  # time is the test's: nothing waits
+    sensor = make_sensor(SenseSettings(), scripted=False, now=now[0])
+    sense = Sense(sensor, inbox, [output], open_lamp=open_lamp, listening=None, clock=lambda: now[0])
+
+    def live(seconds: float) -> MuteState:
+        for _ in range(round(seconds / 0.05)):
+            now[0] += 0.05
+            sense.step()
+        return sensor.mute
+
+    assert live(2.0) is MuteState.UNMUTED
+    bench.unplug()
+    assert live(0.1) is MuteState.UNKNOWN
+    assert sense.lamp_losses == 1
+    bench.factory.reset()
+    assert live(4.5) is MuteState.UNMUTED
+    assert len(lamps) == 2
+    inbox.close()
