@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import IO
@@ -40,6 +41,8 @@ class ArecordMicrophone:
         self._pending = b""
         self._said = ""
         self._interrupted, self._interrupt = os.pipe()
+        self._ending = threading.Lock()
+        self._ended = False
         buffering = (f"--period-size={PERIOD_FRAMES}", f"--buffer-size={BUFFER_FRAMES}")
         try:
             self._process = subprocess.Popen(
@@ -48,6 +51,7 @@ class ArecordMicrophone:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=get_environment(),
+                process_group=0,  # Ctrl-C is for us: we end it
             )
         except FileNotFoundError:
             self._close_pipes()
@@ -87,7 +91,9 @@ class ArecordMicrophone:
 
     def interrupt(self) -> None:
         """Make a waiting ``read`` return None."""
-        os.write(self._interrupt, b"\0")
+        with self._ending:
+            if not self._ended:
+                os.write(self._interrupt, b"\0")
 
     def close(self) -> None:
         """End arecord, by force: a hanging driver heeds nothing else."""
@@ -96,7 +102,9 @@ class ArecordMicrophone:
         self._audio.close()
         self._complaints.close()
         self._selector.close()
-        self._close_pipes()
+        with self._ending:
+            self._ended = True
+            self._close_pipes()
 
     def _close_pipes(self) -> None:
         os.close(self._interrupted)

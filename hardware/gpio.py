@@ -33,7 +33,7 @@ _REMEDIES = (
     ("permission denied", "add the user to the group gpio, or run as root"),
     ("can not open gpiochip", "there is no GPIO here, or no right to it: add the user to the group gpio"),
     ("unable to load any default pin factory", "install Debian's python3-lgpio"),
-    ("unable to locate pi revision", "this is no Raspberry Pi: use `--pin scripted`, or sense.mute_led.pin"),
+    ("unable to locate pi revision", 'this is no Raspberry Pi: set sense.mute_led.pin = "none"'),
     ("unknown pi revision", "this is no Raspberry Pi that gpiozero knows: upgrade gpiozero"),
     ("not a valid pin", "use a name such as GPIO27 or BOARD13 in sense.mute_led.pin"),
 )
@@ -67,7 +67,9 @@ class GpioLamp:
         self._lit_level = settings.active_level == "high"
         self.callback_faults = 0
         self.last_fault = ""
-        factory = factory if factory is not None else get_default_factory()
+        self._default = factory is None
+        self._gone = False  # the pin could not be read: its chip may have gone
+        factory = get_default_factory() if factory is None else factory
         from gpiozero import DigitalInputDevice
 
         try:
@@ -87,12 +89,15 @@ class GpioLamp:
         try:
             return self._is_lit(active=bool(self._device.value))
         except get_pin_errors():
+            self._gone = True
             return None
 
     def close(self) -> None:
         """Let go of the pin; one that has gone already is no fault."""
         with contextlib.suppress(*get_pin_errors()):
             self._device.close()
+        if self._gone and self._default:
+            drop_default_factory()
 
     def _is_lit(self, *, active: bool) -> bool:
         level = active is not (self._pull_up is True)  # gpiozero takes a pulled-up pin as active low
@@ -128,6 +133,19 @@ def get_default_factory() -> Any:
     except get_pin_errors() as error:
         raise PinError(f"no GPIO can be used here ({error}); {_find_remedy(error)}") from None
     return Device.pin_factory
+
+
+def drop_default_factory() -> None:
+    """Close gpiozero's pin factory, so that the next pin is opened on a new one.
+
+    A second factory in a process may lose edges; only a chip that has gone makes one, and polls are left.
+    """
+    from gpiozero import Device
+
+    factory, Device.pin_factory = Device.pin_factory, None
+    if factory is not None:
+        with contextlib.suppress(*get_pin_errors()):
+            factory.close()
 
 
 def check_lgpio() -> None:

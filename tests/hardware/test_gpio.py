@@ -125,6 +125,22 @@ def test_the_decoder_follows_a_pin(bench: Bench) -> None:
     lamp.close()
 
 
+def test_after_a_chip_has_gone_the_next_pin_is_on_a_new_factory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpiozero import Device
+
+    bench = MockBench()
+    monkeypatch.setattr(Device, "pin_factory", bench.factory)
+    lamp = GpioLamp(bench.settings, lambda _lit, _t: None)
+    lamp.read()
+    lamp.close()
+    assert Device.pin_factory is bench.factory
+    lamp = GpioLamp(bench.settings, lambda _lit, _t: None)
+    bench.unplug()
+    assert lamp.read() is None
+    lamp.close()
+    assert Device.pin_factory is None
+
+
 def test_a_pin_in_use_says_so() -> None:
     bench = MockBench()
     first = GpioLamp(bench.settings, lambda _lit, _t: None, factory=bench.factory)
