@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from guard.core.engine import Engine
 from guard.core.event import MuteEvent, MuteState, WakeEvent
-from guard.core.verdict import Decision, Direction, Scope, Verdict
+from guard.core.verdict import Decision, Direction, Reason, Scope, Verdict
 from tests import wire
 from tests.model.receiver import ACK, FIN, MODULUS, PSH, RST, SYN, URG, Receiver, Reply, Segment, State
 
@@ -264,13 +264,14 @@ class Play:
 
     def _release(self, released: list[tuple[int, Decision]]) -> None:
         for packet_id, decision in released:
-            self._carry_out(self.held.pop(packet_id), decision)
+            # What waited in a life that a SYN has ended is refused with it, and may be sent in the next one.
+            self._carry_out(self.held.pop(packet_id), decision, ended=decision.reason is Reason.CONDEMNED)
 
-    def _carry_out(self, sent: Sent, decision: Decision) -> None:
+    def _carry_out(self, sent: Sent, decision: Decision, *, ended: bool = False) -> None:
         voice = self._find_voice(sent)
         if decision.verdict is Verdict.REFUSE:
             self.outcome.refused += bool(voice)
-            if decision.scope is Scope.FLOW:
+            if decision.scope is Scope.FLOW and not ended:
                 self._remember_refused(sent, voice)
                 if self.chance.random() < 0.5:
                     self._reset_server(sent.port)

@@ -22,7 +22,7 @@ PLENTY = Budget(1e9, 1e9)
 
 
 def make_policy(*, hold_s: float) -> Policy:
-    """Return the policy with exact limits: an interaction lasts ``listen_s``, its flows have no budget after."""
+    """Return the policy with exact limits: an interaction lasts ``listen_s``, its flows get nothing after."""
     policy = load_policy()
     exact = {
         "lineage": NOTHING,
