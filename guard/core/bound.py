@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from guard.core.budget import SECONDS_PER_HOUR
 from guard.core.policy import Policy
-from guard.core.tls import RECORD_HEADER_BYTES, SUITES
+from guard.core.suite import SUITES
+from guard.core.tls import RECORD_HEADER_BYTES
 
 # charged in bytes and able to go anywhere; a service of the home network stays in the home (``judge``)
 _BYTES = ("handshake", "retransmit", "dns", "ntp", "icmp")

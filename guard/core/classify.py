@@ -23,22 +23,17 @@ from __future__ import annotations
 from functools import cache
 
 from guard.core.budget import TokenBucket
+from guard.core.hello import ClientHello, Outcome, parse_client_hello, parse_server_hello
 from guard.core.policy import Heartbeat, Policy
+from guard.core.suite import TLS_1_3, Suite, get_suite
 from guard.core.tls import (
     KIND_APP_DATA,
     KIND_HANDSHAKE,
     KIND_SYN,
     RECORD_HEADER_BYTES,
-    TLS_1_3,
-    ClientHello,
     ContentType,
     Framing,
-    Outcome,
     RecordStream,
-    Suite,
-    get_suite,
-    parse_client_hello,
-    parse_server_hello,
 )
 from guard.core.verdict import Reason
 from guard.core.voice import VoiceRun, get_voice_lengths

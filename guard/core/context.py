@@ -32,6 +32,7 @@ class Context:
         "_sensor",
         "alive_until",
         "closed",
+        "explained_from",
         "extended_by",
         "heard_at",
         "interaction_bytes",
@@ -54,6 +55,7 @@ class Context:
         self.alive_until = math.inf  # set by the first sign of life
         self.interaction_until = NEVER
         self.extended_by: str | None = None  # what set interaction_until last: EXTENSIONS
+        self.explained_from = NEVER  # what came before it, the last wake word does not explain
         self._ends_at = NEVER  # whatever extends the interaction, it is over then
         self.interaction_bytes = 0.0  # what this interaction may still send
         self.interactions = 0
@@ -93,6 +95,7 @@ class Context:
                     self.interaction_until = heard + policy.listen_s
                     self.extended_by = WAKE_WORD
                 self._ends_at = heard + policy.max_s
+                self.explained_from = heard - policy.pre_roll_s
                 allowance = (policy.pre_roll_s + policy.listen_s) * policy.voice_bytes_per_s
                 self.interaction_bytes = max(self.interaction_bytes, allowance)
 

@@ -229,6 +229,7 @@ class Device:
         flow = hold.flow
         refused = flow is not None and flow.condemned
         closed = self.context.closed  # muted since: what only an open microphone had allowed waits in vain
+        explained_from = self.context.explained_from
         settled: list[tuple[int, Decision]] = []
         for held in self.holds.take(hold):
             if refused and self.enforce:
@@ -237,6 +238,10 @@ class Device:
                 )
             elif held.ready is not None and (closed is None or held.ready.reason in _ALWAYS_READY):
                 answer = held.ready
+            elif closed is None and now < self.context.interaction_until and held.since < explained_from:
+                scope = Scope.PACKET if flow is None else Scope.FLOW
+                reason = held.reason or Reason.NO_INTERACTION
+                answer = decision(held.packet_class, held.justification, _REFUSE, scope, reason)
             elif flow is None:
                 answer = self.judge.judge_app_data(held.size, now, held.reason, may_wait=False)
             elif held.packet_class is _APP_DATA:

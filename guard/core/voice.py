@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from guard.core.tls import Suite
+from guard.core.suite import Suite
 
 RUN = 5  # records of such lengths, one after the other, that make a voice
 MAX_GAP_S = 1.0  # between two of them

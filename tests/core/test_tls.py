@@ -5,22 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
+from guard.core.hello import ClientHello, Outcome, ServerHello, parse_client_hello, parse_server_hello
+from guard.core.suite import TLS_1_3, get_suite
 from guard.core.tls import (
     KIND_APP_DATA,
     KIND_HANDSHAKE,
     KIND_SPLIT,
     KIND_SYN,
     MAX_RECORD_BYTES,
-    TLS_1_3,
-    ClientHello,
     Framing,
-    Outcome,
     RecordStream,
-    ServerHello,
-    get_suite,
     is_record_header,
-    parse_client_hello,
-    parse_server_hello,
 )
 from tests import wire
 from tests.tls_peer import TlsPeer
