@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,11 +75,17 @@ def missing_for(section: str) -> list[str]:
 def _run_apart(name: str) -> bool:
     """Run one section in a process of its own, as nothing measured may inherit another's memory."""
     command = [sys.executable, "-m", "tests.bench", name]
-    return subprocess.run(command, cwd=report.ROOT, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    with subprocess.Popen(command, cwd=report.ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            return process.wait() == 0
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def main(names: list[str]) -> int:
     """Run the named sections, write the page, print the tables."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that namespaces go, too
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         print(f"no section {', '.join(unknown)}: use {', '.join(SECTIONS)}", file=sys.stderr)
