@@ -1,4 +1,4 @@
-"""The pin, on gpiozero's mock and on a real chip where there is one."""
+"""The pin on gpiozero's mock. What the mock hides is tried on the kernel's own chip, in tests/vm."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from hardware.config import MuteLedSettings
 from hardware.errors import PinError
 from hardware.gpio import GpioLamp, check_lgpio
 from hardware.mute_led import MuteLed, Times
-from tests.hardware.pins import KINDS, Bench, MockBench, make_bench
+from tests.hardware.pins import MockBench
 from tests.hardware.wait import wait_until
 
 
-@pytest.fixture(params=KINDS)
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    made = make_bench(request.param)
+@pytest.fixture
+def bench() -> Iterator[MockBench]:
+    made = MockBench()
     made.drive(high=True)
     yield made
-    if isinstance(made, MockBench):
-        made.factory.close()
+    made.factory.close()
 
 
-def test_the_level_is_read_with_its_polarity(bench: Bench) -> None:
+def test_the_level_is_read_with_its_polarity(bench: MockBench) -> None:
     lamp = GpioLamp(bench.settings, lambda _lit, _t: None, factory=bench.factory)
     bench.drive(high=True)
     wait_until(lambda: lamp.read() is False)
@@ -55,7 +54,7 @@ def test_an_open_wire_reads_as_lit_with_the_default_settings() -> None:
     assert lamp.read() is True
 
 
-def test_an_edge_comes_by_callback_with_the_time_it_happened(bench: Bench) -> None:
+def test_an_edge_comes_by_callback_with_the_time_it_happened(bench: MockBench) -> None:
     import time
 
     edges: list[tuple[bool, float]] = []
@@ -68,7 +67,7 @@ def test_an_edge_comes_by_callback_with_the_time_it_happened(bench: Bench) -> No
     lamp.close()
 
 
-def test_a_callback_that_raises_blinds_nobody(bench: Bench) -> None:
+def test_a_callback_that_raises_blinds_nobody(bench: MockBench) -> None:
     edges: list[bool] = []
 
     def receive(lit: bool, t: float) -> None:
@@ -90,7 +89,7 @@ def test_a_callback_that_raises_blinds_nobody(bench: Bench) -> None:
     lamp.close()
 
 
-def test_a_chip_that_goes_is_unreadable_and_then_unknown(bench: Bench) -> None:
+def test_a_chip_that_goes_is_unreadable_and_then_unknown(bench: MockBench) -> None:
     lamp = GpioLamp(bench.settings, lambda _lit, _t: None, factory=bench.factory)
     bench.drive(high=True)
     wait_until(lambda: lamp.read() is False)
@@ -104,7 +103,7 @@ def test_a_chip_that_goes_is_unreadable_and_then_unknown(bench: Bench) -> None:
     lamp.close()
 
 
-def test_the_decoder_follows_a_pin(bench: Bench) -> None:
+def test_the_decoder_follows_a_pin(bench: MockBench) -> None:
     """The pin's levels, the decoder's own time: mute at once, unmute after the hold time."""
     lamp = GpioLamp(bench.settings, lambda _lit, _t: None, factory=bench.factory)
     led = MuteLed(Times(), now=0.0)
