@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from guard.core.engine import DeviceSettings
+from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import MuteEvent, MuteState
 from guard.core.verdict import Direction, Mode
+from guard.decisions import DecisionLog
 from guard.errors import RecordingError
 from guard.notify import get_watchdog_interval, notify
 from guard.recorded import Recorder
 from guard.recording import Recording
+from guard.rules import load_policy
 from guard.telemetry.log import make_logger
 from guard.trace import Settings
 
@@ -70,6 +72,22 @@ def test_people_get_text() -> None:
     make_logger(stream).info("ready", mode="enforce")
     assert "ready" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+def test_decisions_that_cannot_be_written_end_once_and_raise_nothing(tmp_path: Path) -> None:
+    engine = Engine(load_policy(), {"kitchen": DeviceSettings()}, mode=Mode.MONITOR)
+    failures: list[RecordingError] = []
+    with DecisionLog(tmp_path / "log", engine, epoch_ns=0, on_failure=failures.append) as log:
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123  # a device, not a path of ours
+            os.dup2(full.fileno(), log._file.fileno())
+        for step in range(3000):  # more than is buffered
+            decision = engine.receive_packet(b"E", device="kitchen", direction=Direction.UPSTREAM, now=step)
+            log.packet(b"E", "kitchen", Direction.UPSTREAM, step, decision)
+            log.release([(step, decision)], step)
+    assert len(failures) == 1
+    assert "No space left" in str(failures[0])
+    with pytest.raises(RecordingError, match="File exists"):
+        DecisionLog(tmp_path / "log", engine, epoch_ns=0, on_failure=failures.append)
 
 
 def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> None:
