@@ -12,7 +12,7 @@ from guard.core.context import NEVER, Context
 from guard.core.event import MuteState
 from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow, FlowTable
-from guard.core.hold import FlowHold, Held, HoldTable, Waiting
+from guard.core.hold import FlowHold, HoldTable, Waiting
 from guard.core.judge import Judge
 from guard.core.packet import FIN, RST
 from guard.core.policy import Action, Policy
@@ -39,6 +39,7 @@ _ALWAYS_READY = frozenset(
         Reason.WITHIN_BUDGET,
     }
 )
+_FLOW = Scope.FLOW
 _WAITING_REASONS = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
 # answer -> the one that says the same of a packet after a virtual reset
@@ -207,59 +208,70 @@ class Device:
     ) -> Decision:
         """Hold a packet, for a wake word or behind others that wait for one; refuse it when too many do."""
         waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
-        ready = answer if answer.verdict is _ACCEPT else None
-        packet_class = answer.packet_class or _APP_DATA
-        reason = None if answer.reason in _WAITING_REASONS else answer.reason
-        held = Held(
-            self.facts.packet_id, now, size, octets, packet_class, answer.justification, reason, ready, after
-        )
+        held = (self.facts.packet_id, now, size, octets, answer, after)
         if not self.holds.add(flow, held, waiting):
             scope = Scope.PACKET if flow is None else Scope.FLOW
-            return decision(packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
+            return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
         if flow is None or flow.held_seq is None:
             self._on_deadline()
         if flow is not None and flow.held_seq is None:
             flow.held_seq = seq
-        if ready is None:
+        if answer.verdict is _HOLD:
             return answer
-        return decision(packet_class, answer.justification, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+        return decision(answer.packet_class, answer.justification, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+
+    def wait_along(self, flow: Flow, answer: Decision, size: int, octets: int, now: float) -> Decision | None:
+        """Do what ``conclude`` does for data behind other that waits; None where it must be asked."""
+        hold = self.holds.get(flow)
+        if hold is None or flow.condemned or not flow.answered:
+            return None
+        after = flow.reset_at is not None and self.is_after_reset(flow, now)
+        if not self.holds.join(hold, (self.facts.packet_id, now, size, octets, answer, after), size):
+            return None
+        return self.flag(answer) if after else answer
 
     def settle(self, hold: FlowHold, now: float) -> list[tuple[int, Decision]]:
         """Judge what waited, for good, and in order."""
         flow = hold.flow
         refused = flow is not None and flow.condemned
-        closed = self.context.closed  # muted since: what only an open microphone had allowed waits in vain
-        explained_from = self.context.explained_from
+        reusable = now >= self.context.interaction_until  # refusals then differ in nothing but what waited
+        previous: tuple[Decision, bool, bool] | None = None
+        answer: Decision | None = None
         settled: list[tuple[int, Decision]] = []
-        for held in self.holds.take(hold):
-            if refused and self.enforce:
-                answer = decision(
-                    held.packet_class, held.justification, _REFUSE, Scope.FLOW, Reason.CONDEMNED
-                )
-            elif held.ready is not None and (closed is None or held.ready.reason in _ALWAYS_READY):
-                answer = held.ready
-            elif closed is None and now < self.context.interaction_until and held.since < explained_from:
-                scope = Scope.PACKET if flow is None else Scope.FLOW
-                reason = held.reason or Reason.NO_INTERACTION
-                answer = decision(held.packet_class, held.justification, _REFUSE, scope, reason)
-            elif flow is None:
-                answer = self.judge.judge_app_data(held.size, now, held.reason, may_wait=False)
-            elif held.packet_class is _APP_DATA:
-                answer = self.judge.judge_tls(flow, held.size, now, held.reason, may_wait=False)
-            else:
-                answer = self.judge.judge_app_data(
-                    held.size, now, held.reason, held.packet_class, may_wait=False
-                )
-            refused = refused or answer.scope is Scope.FLOW
-            if held.after_virtual_reset and flow is not None and self.is_after_reset(flow, now):
-                answer = self.flag(answer)
-            self.count(answer, held.octets)
-            settled.append((held.packet_id, answer))
+        for packet_id, since, size, octets, told, after in self.holds.take(hold):
+            same = (told, after, refused)
+            if answer is None or answer.scope is not _FLOW or same != previous or not reusable:
+                answer = self._judge_held(flow, told, since, size, now, refused=refused)
+                refused = refused or answer.scope is _FLOW
+                previous = same
+                if after and flow is not None and self.is_after_reset(flow, now):
+                    answer = self.flag(answer)
+            self.count(answer, octets)
+            settled.append((packet_id, answer))
         if flow is not None:
             flow.held_seq = None
             if refused:
                 self.condemn(flow, now)
         return settled
+
+    def _judge_held(
+        self, flow: Flow | None, told: Decision, since: float, size: int, now: float, *, refused: bool
+    ) -> Decision:
+        packet_class, justification = told.packet_class or _APP_DATA, told.justification
+        closed = self.context.closed  # muted since: what only an open microphone had allowed waits in vain
+        reason = None if told.reason in _WAITING_REASONS else told.reason
+        if refused and self.enforce:
+            return decision(packet_class, justification, _REFUSE, _FLOW, Reason.CONDEMNED)
+        if told.verdict is _ACCEPT:
+            if closed is None or told.reason in _ALWAYS_READY:
+                return told
+            reason = None
+        elif closed is None and now < self.context.interaction_until and since < self.context.explained_from:
+            scope = Scope.PACKET if flow is None else _FLOW
+            return decision(packet_class, justification, _REFUSE, scope, reason or Reason.NO_INTERACTION)
+        if flow is not None and packet_class is _APP_DATA:
+            return self.judge.judge_tls(flow, size, now, reason, may_wait=False)
+        return self.judge.judge_app_data(size, now, reason, packet_class, may_wait=False)
 
     def settle_due(self, due: float) -> list[tuple[int, Decision]]:
         """Settle the waits that end at ``due``; a probe that found a voice goes on waiting."""

@@ -18,6 +18,7 @@ from guard.core.device import Device
 from guard.core.event import Event
 from guard.core.facts import NO_RECORDS, DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
+from guard.core.judge import AWAITING
 from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key, unpack_ipv4_tcp
 from guard.core.policy import Policy
 from guard.core.segment import TCP_CONTROL, judge_payload, receive_down, receive_payload, receive_up
@@ -163,7 +164,12 @@ class Engine:
                             facts.records = client.records
                             client.records = []
                     reset_at = flow.reset_at
-                    if (
+                    along = None
+                    if answer is AWAITING and flow.held_seq is not None:
+                        along = state.wait_along(flow, answer, size, len(packet), now)
+                    if along is not None:
+                        answer = along
+                    elif (
                         reset_at is not None
                         or flow.held_seq is not None
                         or flow.condemned

@@ -15,11 +15,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
 
 from guard.core.flow import Flow
 from guard.core.policy import Policy
-from guard.core.verdict import Decision, Justification, PacketClass, Reason
+from guard.core.verdict import Decision
 
 
 class Waiting(Enum):
@@ -29,18 +28,9 @@ class Waiting(Enum):
     PROBE = "probe"
 
 
-class Held(NamedTuple):
-    """A packet that waits. ``ready`` is its decision where it only waits behind others, else None."""
-
-    packet_id: int
-    since: float
-    size: int  # payload bytes
-    octets: int  # of the IP packet
-    packet_class: PacketClass
-    justification: Justification | None
-    reason: Reason | None  # what its bytes are, where that matters
-    ready: Decision | None
-    after_virtual_reset: bool
+# A packet that waits: (packet_id, since, payload bytes, bytes of the IP packet, what it was told, after a
+# virtual reset). It was told HOLD, or, where it only waits behind others, what it will get in its turn.
+Held = tuple[int, float, int, int, Decision, bool]
 
 
 class FlowHold:
@@ -59,10 +49,19 @@ class FlowHold:
 class HoldTable:
     """Everything of one device that waits, bounded in packets and bytes, per connection and in all."""
 
-    __slots__ = ("_holds", "_policy", "bytes", "packets")
+    __slots__ = (
+        "_device_bytes",
+        "_device_packets",
+        "_flow_bytes",
+        "_flow_packets",
+        "_holds",
+        "_policy",
+        "bytes",
+        "packets",
+    )
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.set_policy(policy)
         self._holds: dict[Flow | None, FlowHold] = {}
         self.packets = 0
         self.bytes = 0
@@ -73,6 +72,8 @@ class HoldTable:
     def set_policy(self, policy: Policy) -> None:
         """Go on under other limits; what waits keeps its deadline."""
         self._policy = policy
+        self._flow_packets, self._flow_bytes = policy.hold_flow_packets, policy.hold_flow_bytes
+        self._device_packets, self._device_bytes = policy.hold_device_packets, policy.hold_device_bytes
 
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
@@ -84,29 +85,36 @@ class HoldTable:
 
     def add(self, flow: Flow | None, held: Held, waiting: Waiting) -> bool:
         """Let a packet wait; False when it would be more than may wait."""
-        policy = self._policy
+        _, since, size, _, _, _ = held
         hold = self._holds.get(flow)
-        packets, size = (len(hold.packets), hold.bytes) if hold is not None else (0, 0)
+        if hold is None:
+            wait = self._policy.hold_s if waiting is Waiting.WAKE_WORD else self._policy.probe_s
+            hold = FlowHold(flow, waiting, since + wait)
+        if not self.join(hold, held, size):
+            return False
+        self._holds[flow] = hold
+        return True
+
+    def join(self, hold: FlowHold, held: Held, size: int) -> bool:
+        """Let a packet of ``size`` bytes wait behind others; False when it would be more than may wait."""
+        packets = hold.packets
         if (
-            packets >= policy.hold_flow_packets
-            or size + held.size > policy.hold_flow_bytes
-            or self.packets >= policy.hold_device_packets
-            or self.bytes + held.size > policy.hold_device_bytes
+            len(packets) >= self._flow_packets
+            or hold.bytes + size > self._flow_bytes
+            or self.packets >= self._device_packets
+            or self.bytes + size > self._device_bytes
         ):
             return False
-        if hold is None:
-            wait = policy.hold_s if waiting is Waiting.WAKE_WORD else policy.probe_s
-            hold = self._holds[flow] = FlowHold(flow, waiting, held.since + wait)
-        hold.packets.append(held)
-        hold.bytes += held.size
+        packets.append(held)
+        hold.bytes += size
         self.packets += 1
-        self.bytes += held.size
+        self.bytes += size
         return True
 
     def wait_on(self, hold: FlowHold) -> None:
         """Let a probe that found a voice wait for the wake word, counted from its first packet."""
         hold.waiting = Waiting.WAKE_WORD
-        hold.deadline = hold.packets[0].since + self._policy.hold_s
+        hold.deadline = hold.packets[0][1] + self._policy.hold_s
 
     def take(self, hold: FlowHold) -> deque[Held]:
         """Return the packets of a connection in order; it waits no longer."""

@@ -21,7 +21,7 @@ _JUSTIFIED = Justification.JUSTIFIED
 APP_DATA, NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
 
 _UNEXPLAINED = decision(APP_DATA, _JUSTIFIED, _REFUSE, _FLOW, Reason.NO_INTERACTION)
-_AWAITING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+AWAITING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.AWAITING_WAKE_WORD)
 _LINEAGE = decision(APP_DATA, _EXPECTED, _ACCEPT, None, Reason.LINEAGE)
 _CONTROL = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
 _PROBING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
@@ -184,7 +184,7 @@ class Judge:
         context = self.context
         if context.closed is not None or now < context.interaction_until or flow.lineage or self._balanced:
             return self.judge_tls(flow, size, now, None)
-        return _AWAITING if self._holds else _UNEXPLAINED
+        return AWAITING if self._holds else _UNEXPLAINED
 
     def judge_opaque(
         self, key: bytes, size: int, now: float, packet_class: PacketClass = NOT_RELEVANT
