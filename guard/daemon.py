@@ -147,6 +147,7 @@ class _Daemon:
             read_statistics=self._queue.read_statistics,
             get_mode=lambda: self._switch.mode,
             get_recording=self._get_recording,
+            count_resets=self._count_resets,
         )
         reload = Reload(
             config,
@@ -291,6 +292,10 @@ class _Daemon:
         if lost > self._lost:
             self._log.warning("queue full", packets=lost - self._lost)
         self._lost = lost
+
+    def _count_resets(self) -> dict[str, int]:
+        resets = self.resets
+        return {"sent": resets.sent, "limited": resets.limited, "failed": resets.failed}
 
     def _get_recording(self) -> str:
         if self._recording is None:

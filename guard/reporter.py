@@ -50,6 +50,7 @@ class Reporter:
         read_statistics: Callable[[], QueueStatistics | None],
         get_mode: Callable[[], Mode],
         get_recording: Callable[[], str],
+        count_resets: Callable[[], dict[str, int]],
     ) -> None:
         self.take_over(config, policy)
         self._gate = gate
@@ -58,6 +59,7 @@ class Reporter:
         self._read_statistics = read_statistics
         self._get_mode = get_mode
         self._get_recording = get_recording
+        self._count_resets = count_resets
         self._started = gate.read_clock()
 
     def take_over(self, config: Config, policy: Policy) -> None:
@@ -103,6 +105,7 @@ class Reporter:
             recording=self._get_recording(),
             failures=self._count_failures(queue),
             queue=queue,
+            resets=self._count_resets(),
             devices=devices,
         )
 

@@ -105,4 +105,5 @@ class GateStatus(msgspec.Struct, frozen=True):
     recording: str  # "off", "on" or "failed"
     failures: dict[str, int]
     queue: QueueStatus
+    resets: dict[str, int]  # to the far ends of refused connections: sent, limited (by their rate), failed
     devices: tuple[DeviceState, ...]

@@ -89,6 +89,7 @@ def make_status() -> GateStatus:
         uptime_s=10.0,
         recording="off",
         failures={"queue_full": 5, "sensor_lost": 0},
+        resets={"sent": 3, "limited": 0, "failed": 0},
         queue=QueueStatus(number=1789, waiting=0, lost={"queue_full": 5, "socket_full": 0}),
         devices=(kitchen,),
     )

@@ -37,6 +37,9 @@ def _print_gate(console: Any, status: dict[str, Any]) -> None:
     failures = ", ".join(f"{count} {name}" for name, count in status["failures"].items() if count)
     if failures:
         console.print(f"[red]failures[/]: {failures}")
+    resets = ", ".join(f"{count} {outcome}" for outcome, count in status["resets"].items() if count)
+    if resets:
+        console.print(f"resets to the far ends of refused connections: {resets}")
     if status["recording"] != "off":
         console.print(f"recording: {status['recording']}")
 

@@ -85,6 +85,7 @@ METRICS: Final = (
     ),
     MetricRow("wakeguard_queue_waiting_packets", "Packets waiting in the kernel's queue."),
     MetricRow("wakeguard_queue_lost_packets_total", "Packets the kernel's queue lost.", ("cause",)),
+    MetricRow("wakeguard_resets_total", "Resets to the far ends of refused connections.", ("outcome",)),
     MetricRow("wakeguard_failures_total", "Failures by name.", ("failure",)),
     MetricRow("wakeguard_recording", "1 for what became of the recording, 0 for the rest.", ("state",)),
 )
@@ -237,6 +238,7 @@ _SOURCES: Final[dict[str, Callable[[GateStatus], Iterable[_Sample]]]] = {
     "wakeguard_queue_lost_packets_total": lambda status: [
         ((cause,), count) for cause, count in status.queue.lost.items()
     ],
+    "wakeguard_resets_total": lambda status: [((name,), count) for name, count in status.resets.items()],
     "wakeguard_failures_total": lambda status: [((name,), count) for name, count in status.failures.items()],
     "wakeguard_recording": lambda status: _one_of(status.recording, _RECORDING_STATES),
 }
