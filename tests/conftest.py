@@ -28,6 +28,7 @@ SKIP_REASONS = {
     "promtool": "promtool is not installed",
     "tshark": "tshark is not installed",
     "captures": "the research captures are absent: put them in ../shared/data or set WAKEGUARD_DATA",
+    "vm": "the machine with a simulated gpiochip cannot be had",
 }
 
 
@@ -68,6 +69,22 @@ def missing_for_captures() -> str | None:
     return None if (data_folder() / "vcfp-pcap").is_dir() else SKIP_REASONS["captures"]
 
 
+@functools.cache
+def missing_for_vm() -> str | None:
+    """Return why the virtual machine cannot be had here; None when it can. Fetches its kernel if need be."""
+    from hardware.errors import PinError
+    from hardware.gpio import check_lgpio
+    from tests.vm.kernel import KernelError
+    from tests.vm.machine import prepare
+
+    try:
+        check_lgpio()
+        prepare(ROOT / "build" / "vm")
+    except (KernelError, PinError) as error:
+        return f"{SKIP_REASONS['vm']}: {error}"
+    return None
+
+
 def data_folder() -> Path:
     """Return where the research captures would be."""
     override = os.environ.get("WAKEGUARD_DATA")
@@ -81,6 +98,7 @@ _NEEDS = {
     "promtool": missing_for_promtool,
     "tshark": missing_for_tshark,
     "captures": missing_for_captures,
+    "vm": missing_for_vm,
 }
 
 

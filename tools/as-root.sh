@@ -37,6 +37,6 @@ fi
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 status=0
-sudo --preserve-env=CI,WAKEGUARD_DATA,PYTEST_ADDOPTS,TERM "$@" || status=$?
+sudo --preserve-env=CI,WAKEGUARD_DATA,WAKEGUARD_DEBIAN,PYTEST_ADDOPTS,TERM "$@" || status=$?
 sudo chown -Rh --from=root "$(id -u):$(id -g)" "$top" || true
 exit "$status"

@@ -176,7 +176,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain")
-        time.sleep(0.005)  # between two looks at the kernel's state; no test depends on its length
+        time.sleep(0.005 * PATIENCE)  # between two looks at the kernel's state; no test depends on its length
 
 
 def _is_up(namespace: Namespace, interface: str) -> bool:
