@@ -7,6 +7,7 @@ but that never became whole (a piece of a record is a leak as well).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections import Counter
@@ -29,6 +30,7 @@ class Cloud:
         self._received: Counter[tuple[str, int, int, int]] = Counter()
         self._cut: Counter[tuple[str, int]] = Counter()
         self._versions: dict[str, str] = {}
+        self._first: dict[tuple[str, int, int], float] = {}
 
     def make_session(self) -> Session:
         """Return the server's end of a new connection."""
@@ -50,7 +52,7 @@ class Cloud:
         return {}
 
     def report(self, _command: dict[str, Any]) -> dict[str, Any]:
-        """Return what arrived."""
+        """Return what arrived; ``first``: when the first record of an item did."""
         cut = self._cut.copy()
         for session in self._sessions:
             cut += self._get_cut(session)
@@ -58,6 +60,7 @@ class Cloud:
             "received": [[*key, count] for key, count in sorted(self._received.items())],
             "cut": [[*key, count] for key, count in sorted(cut.items())],
             "versions": self._versions,
+            "first": [[*key, t] for key, t in sorted(self._first.items())],
         }
 
     def stop(self, _command: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +83,8 @@ class Cloud:
         device = self._device(session)
         self._versions[device] = session.version or ""
         self._received[device, frame.phase, frame.kind, frame.item] += frame.size
+        now = asyncio.get_running_loop().time()
+        self._first.setdefault((device, frame.phase, frame.item), now)
         with contextlib.suppress(SessionLostError):  # counted already; there is nobody left to answer
             session.send(_answer(frame))
 

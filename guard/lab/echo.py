@@ -70,6 +70,8 @@ class Echo:
         self._dials: Counter[int] = Counter()
         self._resets: Counter[int] = Counter()
         self._succeeded: set[tuple[int, int]] = set()
+        self._declined: set[tuple[int, int]] = set()
+        self._began: dict[tuple[int, int], float] = {}
 
     def handle(self, command: dict[str, Any]) -> dict[str, Any]:
         """Carry out one command of the runner and answer it."""
@@ -100,7 +102,10 @@ class Echo:
         return {}
 
     def report(self, _command: dict[str, Any]) -> dict[str, Any]:
-        """Return the device's own counts."""
+        """Return the device's own counts.
+
+        ``began``: when the first byte of an item was written; ``declined``: commands it could not even begin.
+        """
         return {
             "connected": sorted(self._sessions),
             "sent": [[*key, count] for key, count in sorted(self._sent.items())],
@@ -108,6 +113,8 @@ class Echo:
             "dials": sorted(self._dials.items()),
             "resets": sorted(self._resets.items()),
             "succeeded": sorted(self._succeeded),
+            "declined": sorted(self._declined),
+            "began": [[*key, t] for key, t in sorted(self._began.items())],
         }
 
     def stop(self, _command: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +177,10 @@ class Echo:
                 session.abort()
                 break
             self._heartbeat_due.add(session)
-            self._send(session, [Frame(kind, self._phase, 0, size)])
+            try:
+                self._send(session, [Frame(kind, self._phase, 0, size)])
+            except SessionLostError:  # lost in this very moment
+                break
         self._heartbeat_due.discard(session)
 
     def _receive(self, session: Session, frame: Frame) -> None:
@@ -188,8 +198,10 @@ class Echo:
 
     def _send(self, session: Session, outgoing: Iterable[Frame]) -> None:
         outgoing = list(outgoing)
+        now = asyncio.get_running_loop().time()
         session.send(outgoing)
         for frame in outgoing:
+            self._began.setdefault((frame.phase, frame.item), now)
             self._sent[frame.phase, frame.kind, frame.item] += frame.size
 
     async def _exchange(self, session: Session, item: int, send: Coroutine[Any, Any, None]) -> bool:
@@ -238,6 +250,7 @@ class Echo:
     async def speak(self, item: int, seconds: float) -> None:
         """Upload an utterance and wait for the answer."""
         if self._temperament.speaks_only_when_ready and (self._speaking or "gateway" not in self._sessions):
+            self._declined.add((self._phase, item))
             return  # "Sorry, I'm having trouble understanding right now"
         self._speaking = True
         for _attempt in range(self._temperament.attempts):

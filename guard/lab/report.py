@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from guard.core.verdict import Mode, Verdict
 from guard.lab.namespaces import DEVICES, EAGER
 from guard.lab.runner import Result
-from guard.lab.verdict import get_app_data, get_success
+from guard.lab.verdict import get_app_data, get_declined, get_success
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +52,9 @@ def print_report(console: Console, results: Sequence[Result], faults: Sequence[s
             for done, tried in [get_success(results, device.name, mode)]
             if tried
         )
+        declined = get_declined(results, device.name, Mode.ENFORCE)
+        if declined:
+            rates += f" ({declined} not begun: no session then)"
         lost = sum(r.resets for r in results if r.device == device.name and r.phase.mode is Mode.ENFORCE)
         console.print(f"  {device.name:6} {rates or 'none was spoken'}", highlight=False)
         console.print(f"         [dim]{TEMPERS[device.name]}; {lost} resets in enforce[/]")
@@ -105,6 +108,7 @@ def _to_mapping(result: Result) -> dict[str, Any]:
                 "sent_bytes": item.sent,
                 "received_bytes": item.received,
                 "succeeded": item.succeeded,
+                "declined": item.declined,
             }
             for item in result.items
         ],

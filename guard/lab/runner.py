@@ -45,6 +45,7 @@ class ItemResult:
     sent: int = 0
     received: int = 0
     succeeded: bool = False
+    declined: bool = False  # the Echo had no session for it and told its user so
 
 
 @dataclass(slots=True)
@@ -194,9 +195,10 @@ class Runner:
                 for (name, number, kind, item), count in received.items():
                     if (name, number) == (device.name, phase.number):
                         _add(result, kind, item, received=count)
-                for number, item in echo["succeeded"]:
-                    if number == phase.number:
-                        result.items[item - 1].succeeded = True
+                for outcome in ("succeeded", "declined"):
+                    for number, item in echo[outcome]:
+                        if number == phase.number:
+                            setattr(result.items[item - 1], outcome, True)
                 results.append(result)
         return results
 

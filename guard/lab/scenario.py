@@ -2,10 +2,10 @@
 
 A situation is a script: at so many seconds, someone does something. Both Echos follow it at once. An
 item is *explained* when the microphone is not muted and a wake word was heard before it in the same
-situation; only what is explained may reach the cloud in enforce.
+situation, or at most ``HELD_S`` after it; only what is explained may reach the cloud in enforce.
 
-Holding comes to the engine later, so here the wake event precedes the first audio packet: our own
-microphone hears the word while the Echo still prepares its upload.
+The Echo hears its wake word first and uploads at once; our own detector is sure ``LATE_S`` later. What
+nothing explains is sent long enough before a wake word that it cannot be taken for part of it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Act(StrEnum):
 
 
 EVENTS = frozenset({Act.MUTE, Act.UNMUTE, Act.WAKE})
+LATE_S = 0.3  # our own detector, after the Echo's first audio packet
+HELD_S = 0.8  # so long packets wait for a wake word (hold_s of rules/policy.toml)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ MICROPHONE_MUTE = Situation(
         Step(0.0, Act.MUTE),
         Step(0.6, Act.TELEMETRY),
         Step(2.0, Act.STATE),
-        Step(3.2, Act.WAKE),  # a muted Echo cannot have heard it
         Step(3.5, Act.VOICE, 1.0),
+        Step(3.5 + LATE_S, Act.WAKE),  # a muted Echo cannot have heard it
     ),
 )
 NO_WAKE_WORD = Situation(
@@ -76,25 +78,27 @@ NO_WAKE_WORD = Situation(
     8.0,
     (
         Step(0.0, Act.UNMUTE),
-        Step(0.6, Act.TELEMETRY),
-        Step(2.0, Act.STATE),
-        Step(3.5, Act.VOICE, 1.0),  # the Echo woke by itself
+        Step(0.4, Act.TELEMETRY),
+        Step(0.8, Act.STATE),
+        Step(3.6, Act.VOICE, 1.0),  # the Echo woke by itself
     ),
 )
+# What is refused waits for HELD_S first, and the eager Echo sends it three times: over after 2.6 s. The lazy
+# one redials after a second when its session had lived for 3 s. The first command comes when both are up again.
 NORMAL_CONVERSATION = Situation(
     "normal_conversation",
     "of the conversation, what follows the wake word",
-    11.0,
+    13.0,
     (
         Step(0.0, Act.UNMUTE),
         Step(0.4, Act.TELEMETRY),
-        Step(1.2, Act.STATE),  # cuts the gateway session just before it is needed
-        Step(1.8, Act.WAKE),
-        Step(2.1, Act.VOICE, 1.2),
-        Step(4.8, Act.WAKE),
-        Step(5.1, Act.VOICE, 1.2),
-        Step(7.8, Act.WAKE),
-        Step(8.1, Act.VOICE, 1.0),
+        Step(1.4, Act.STATE),
+        Step(4.5, Act.VOICE, 1.2),
+        Step(4.5 + LATE_S, Act.WAKE),
+        Step(7.3, Act.VOICE, 1.2),
+        Step(7.3 + LATE_S, Act.WAKE),
+        Step(10.1, Act.VOICE, 1.0),
+        Step(10.1 + LATE_S, Act.WAKE),
     ),
 )
 MUSIC_STREAM = Situation(
@@ -103,9 +107,9 @@ MUSIC_STREAM = Situation(
     8.0,
     (
         Step(0.0, Act.UNMUTE),
-        Step(0.5, Act.WAKE),
         Step(0.8, Act.VOICE, 1.0),
-        Step(2.8, Act.SONG, 4.0),
+        Step(0.8 + LATE_S, Act.WAKE),
+        Step(3.0, Act.SONG, 4.0),
     ),
 )
 SITUATIONS = {
@@ -116,12 +120,22 @@ SITUATIONS = {
 
 def get_items(situation: Situation) -> Iterator[Item]:
     """Return the errands of a situation, numbered from 1 (0 is for heartbeats), each with its excuse."""
-    muted = woken = False
-    number = 0
-    for step in situation.steps:
-        if step.act in EVENTS:
-            muted = muted if step.act is Act.WAKE else step.act is Act.MUTE
-            woken = not muted and (woken or step.act is Act.WAKE)
-            continue
-        number += 1
-        yield Item(number, step, woken)
+    errands = [step for step in situation.steps if step.act not in EVENTS]
+    for number, step in enumerate(errands, start=1):
+        yield Item(number, step, _is_explained(step, situation.steps))
+
+
+def _is_explained(errand: Step, steps: tuple[Step, ...]) -> bool:
+    """Say whether a wake word was heard before the errand or while it was held, with no muting between."""
+    words = [step.t for step in steps if step.act is Act.WAKE and step.t <= errand.t + HELD_S]
+    return any(
+        _get_mute(steps, word) is not Act.MUTE
+        and not any(step.act is Act.MUTE and word <= step.t <= errand.t for step in steps)
+        and not any(step.act is Act.MUTE and errand.t <= step.t <= word for step in steps)
+        for word in words
+    )
+
+
+def _get_mute(steps: tuple[Step, ...], t: float) -> Act:
+    states = [step.act for step in steps if step.act in {Act.MUTE, Act.UNMUTE} and step.t <= t]
+    return states[-1] if states else Act.UNMUTE

@@ -21,7 +21,7 @@ from guard.lab.household import Household
 from guard.lab.kernel_household import KernelHousehold
 from guard.lab.report import print_report, to_json
 from guard.lab.runner import Phase, Result, Runner, make_phases
-from guard.lab.scenario import SITUATIONS
+from guard.lab.scenario import LATE_S, SITUATIONS
 from guard.lab.verdict import find_faults
 
 PERIOD_SCALE = 0.05
@@ -104,8 +104,8 @@ def introduce(screen: Screen, phases: Sequence[Phase], *, missing: str | None, c
         f"instead of {PING_PERIOD_S:g} and {BEAT_PERIOD_S:g}.",
         highlight=False,
     )
-    tell("The wake word is heard 0.3 s before the first audio packet: packets are not held")
-    tell("back yet. The policy is strict.\n")
+    tell(f"The wake word is heard {LATE_S:g} s after the first audio packet, which waits for it.")
+    tell("The policy is strict.\n")
 
 
 def get_seconds(phases: Sequence[Phase], *, pause: float = 0.0) -> float:

@@ -2,7 +2,7 @@
 
 Each promise is a row: the modes in which it holds, and a function that returns the text of the fault,
 or nothing. The lab fails when one of them does. How often a conversation succeeds under strict is no
-promise: it is counted and shown (``get_success``).
+promise: it is counted and shown (``get_success``, ``get_declined``).
 """
 
 from __future__ import annotations
@@ -28,14 +28,23 @@ def find_faults(results: Iterable[Result]) -> list[str]:
 
 def get_success(results: Iterable[Result], device: str, mode: Mode) -> tuple[int, int]:
     """Return how many spoken commands that followed a wake word were answered, and of how many."""
-    commands = [
+    commands = _get_commands(results, device, mode)
+    return sum(item.succeeded for item in commands), len(commands)
+
+
+def get_declined(results: Iterable[Result], device: str, mode: Mode) -> int:
+    """Return how many of those the Echo did not even begin, since it had no session for them."""
+    return sum(item.declined for item in _get_commands(results, device, mode))
+
+
+def _get_commands(results: Iterable[Result], device: str, mode: Mode) -> list[ItemResult]:
+    return [
         item
         for result in results
         if result.device == device and result.phase.mode is mode
         for item in result.items
         if item.item.explained and item.item.step.act is Act.VOICE
     ]
-    return sum(item.succeeded for item in commands), len(commands)
 
 
 def get_app_data(result: Result, verdict: Verdict) -> int:
@@ -65,7 +74,8 @@ def _find_silence(result: Result) -> Iterator[str]:
 def _find_leak(result: Result) -> Iterator[str]:
     for item in result.items:
         if not item.sent and not item.item.explained:
-            yield f"{_name(item)}: was never sent, so nothing was shown"
+            why = "the Echo had just lost its session" if item.declined else "it was never sent"
+            yield f"{_name(item)}: {why}, so nothing was shown"
         if item.received and not item.item.explained:
             yield f"{_name(item)}: {item.received} bytes reached the cloud and nothing explains them"
     if result.cut:

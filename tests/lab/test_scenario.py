@@ -7,7 +7,8 @@ import pytest
 from guard.core.verdict import Mode
 from guard.lab.frames import MAX_PHASES
 from guard.lab.runner import make_phases
-from guard.lab.scenario import EVENTS, SITUATIONS, Act, Situation, Step, get_items
+from guard.lab.scenario import EVENTS, HELD_S, LATE_S, SITUATIONS, Act, Situation, Step, get_items
+from guard.rules import load_policy
 
 
 def test_the_situations_are_those_of_the_paper_in_its_order() -> None:
@@ -68,12 +69,38 @@ def test_muting_ends_the_excuse_and_unmuting_does_not_bring_it_back() -> None:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
-def test_our_own_microphone_hears_the_word_before_the_first_audio_packet(situation: Situation) -> None:
+def test_our_own_microphone_hears_the_word_after_the_first_audio_packet(situation: Situation) -> None:
     explained = {item.step for item in get_items(situation) if item.explained and item.step.act is Act.VOICE}
-    for before, step in zip(situation.steps, situation.steps[1:], strict=False):
+    for step, after in zip(situation.steps, situation.steps[1:], strict=False):
         if step in explained:
-            assert before.act is Act.WAKE
-            assert 0.2 <= step.t - before.t <= 0.5
+            assert after.act is Act.WAKE
+            assert after.t - step.t == pytest.approx(LATE_S)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+def test_what_nothing_explains_is_far_from_any_wake_word_that_counts(situation: Situation) -> None:
+    if situation.steps[0].act is Act.MUTE:
+        return
+    words = [step.t for step in situation.steps if step.act is Act.WAKE]
+    for item in get_items(situation):
+        assert item.explained or all(abs(word - item.step.t) >= 1.5 for word in words)
+
+
+def test_what_is_held_when_the_word_is_heard_is_explained() -> None:
+    def explained(*steps: Step) -> bool:
+        (item,) = get_items(Situation("made up", "", 20.0, steps))
+        return item.explained
+
+    unmute, voice = Step(0.0, Act.UNMUTE), Step(2.0, Act.VOICE)
+    assert explained(unmute, voice, Step(2.7, Act.WAKE))
+    assert not explained(unmute, voice, Step(2.9, Act.WAKE))
+    assert not explained(unmute, voice, Step(2.2, Act.MUTE), Step(2.7, Act.WAKE))
+    assert not explained(unmute, Step(1.0, Act.WAKE), Step(1.5, Act.MUTE), Step(1.8, Act.UNMUTE), voice)
+
+
+def test_the_lab_waits_as_long_as_the_policy() -> None:
+    policy = load_policy()
+    assert policy.hold_s == policy.pre_roll_s == HELD_S > LATE_S
 
 
 @pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 
@@ -15,7 +15,6 @@ from guard.lab.runner import Result, Runner, make_phases
 from guard.lab.scenario import SITUATIONS, Act
 from guard.lab.simulation import SimulatedHousehold
 from guard.lab.verdict import find_faults, get_app_data, get_success
-from guard.rules import load_policy
 
 SCALE = 0.05
 COMMAND = frames.get_bytes(frames.utterance(0, 0, seconds=1.2))
@@ -69,15 +68,17 @@ def test_enforce_lets_no_byte_through_that_nothing_explains(results: list[Result
         assert [item.received for item in result.items] == [0, 0, 0]
         assert result.cut == 0
         assert get_app_data(result, Verdict.ACCEPT) == 0
-        assert result.heartbeats_received == result.heartbeats_sent > 0
+        assert result.heartbeats_received > 0
+        if name == "microphone_mute":  # else some wait behind what is held, and are refused with it
+            assert result.heartbeats_received == result.heartbeats_sent
         assert result.heard <= result.heartbeats_received  # the cloud had nothing else to answer
 
 
 def test_of_a_conversation_enforce_lets_through_what_follows_the_wake_word(results: list[Result]) -> None:
     both = _select(results, Mode.ENFORCE, "normal_conversation")
     assert [item.received for item in both["eager"].items] == [0, 0, COMMAND, COMMAND, LAST_COMMAND]
-    # The refused report of settings cost the lazy one its session: it was not there for the first command.
-    assert [item.received for item in both["lazy"].items] == [0, 0, 0, COMMAND, LAST_COMMAND]
+    assert [item.received for item in both["lazy"].items] == [0, 0, COMMAND, COMMAND, LAST_COMMAND]
+    assert all(result.resets for result in both.values())  # of the telemetry and of the report of settings
 
 
 def test_a_song_that_was_asked_for_plays_in_enforce(results: list[Result]) -> None:
@@ -90,7 +91,7 @@ def test_the_success_rates_are_those_of_the_tempers(results: list[Result]) -> No
     assert get_success(results, "eager", Mode.MONITOR) == (4, 4)
     assert get_success(results, "lazy", Mode.MONITOR) == (4, 4)
     assert get_success(results, "eager", Mode.ENFORCE) == (4, 4)
-    assert get_success(results, "lazy", Mode.ENFORCE) == (3, 4)
+    assert get_success(results, "lazy", Mode.ENFORCE) == (4, 4)
 
 
 def test_the_eager_one_tries_more_often_and_gets_no_further(results: list[Result]) -> None:
@@ -159,7 +160,7 @@ def test_voice_waits_for_a_wake_word_that_comes_late_and_not_for_ever(*, late: f
     size = frames.get_bytes(frames.utterance(0, 1, seconds=1.2))
 
     async def main() -> None:
-        household = SimulatedHousehold(period_scale=SCALE, policy=replace(load_policy(), hold_s=0.8))
+        household = SimulatedHousehold(period_scale=SCALE)
         loop = asyncio.get_running_loop()
         household.publish(AliveEvent(loop.time(), MuteState.UNMUTED))
         await household.call("eager", {"do": "start"})

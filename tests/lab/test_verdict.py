@@ -57,6 +57,11 @@ def _never_send(result: Result) -> None:
     result.items[0].sent = 0
 
 
+def _decline(result: Result) -> None:
+    voice = result.items[2]
+    voice.sent, voice.declined = 0, True
+
+
 def _die(result: Result) -> None:
     result.heartbeats_received = 0
 
@@ -79,7 +84,13 @@ def _fail_all(result: Result) -> None:
         (Mode.ENFORCE, "no_wake_word", _leak, "telemetry 1: 1 bytes reached the cloud and nothing explains"),
         (Mode.ENFORCE, "microphone_mute", _cut, "5 bytes of refused records reached the cloud"),
         (Mode.ENFORCE, "microphone_mute", _stay_silent, "the gate accepted 3 packets of application data"),
-        (Mode.ENFORCE, "microphone_mute", _never_send, "telemetry 1: was never sent, so nothing was shown"),
+        (
+            Mode.ENFORCE,
+            "microphone_mute",
+            _never_send,
+            "telemetry 1: it was never sent, so nothing was shown",
+        ),
+        (Mode.ENFORCE, "no_wake_word", _decline, "voice 3: the Echo had just lost its session, so nothing"),
         (Mode.ENFORCE, "microphone_mute", _die, "no heartbeat reached the cloud"),
         (Mode.ENFORCE, "normal_conversation", _mutilate, "voice 3: 24000 of 25564 bytes arrived"),
         (Mode.ENFORCE, "music_stream", _fail_all, "nothing that followed a wake word arrived"),
