@@ -65,16 +65,24 @@ def parse_packet(packet: bytes) -> Fields:
     """
     if len(packet) >= _IPV4_TCP_SIZE:
         head, total, fragment, protocol, seq, ack, data_offset, flags = unpack_ipv4_tcp(packet)
-        if (
-            head == 0x45
-            and protocol == TCP
-            and not fragment & 0x3FFF
-            and total <= len(packet)
-            and data_offset >= 0x50
-        ):
-            offset = 20 + (data_offset >> 2 & 0x3C)
-            if total >= offset and flags & 0x3F not in _ABSURD_FLAGS:
-                return TCP, packet[12:24], offset, total - offset, seq, ack, flags, None
+        if head == 0x45 and not fragment & 0x3FFF and total <= len(packet):
+            if protocol == TCP and data_offset >= 0x50:
+                offset = 20 + (data_offset >> 2 & 0x3C)
+                if total >= offset and flags & 0x3F not in _ABSURD_FLAGS:
+                    return TCP, packet[12:24], offset, total - offset, seq, ack, flags, None
+            elif (
+                protocol == UDP and seq >> 16 == total - _IPV4_SIZE >= _UDP_SIZE
+            ):  # there the UDP length stands
+                return (
+                    UDP,
+                    packet[12:24],
+                    _IPV4_SIZE + _UDP_SIZE,
+                    total - _IPV4_SIZE - _UDP_SIZE,
+                    0,
+                    0,
+                    0,
+                    None,
+                )
     return _parse_slowly(packet)
 
 
