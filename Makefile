@@ -5,7 +5,7 @@ SHELL_FILES := .ci/run $(wildcard tools/*.sh)
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-audio clean
 
 help:
 	@echo 'make demo     show the gate at work in a simulated household (needs root; under two minutes)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lint     only the checks: format, lint, types, imports, shell'
 	@echo 'make format   rewrite the sources in the house format'
 	@echo 'make bench    measure speed and size (writes build/bench.json)'
+	@echo 'make bench-audio  measure the wake-word detectors (needs ../shared/data/audio, flite, espeak-ng; an hour)'
 	@echo 'make clean    remove everything that was built, .venv too'
 	@echo
 	@bash tools/setup.sh demo plan
@@ -40,6 +41,10 @@ format:
 bench:
 	@bash tools/setup.sh test
 	@bash tools/as-root.sh $(PYTHON_VENV) -m tests.bench
+
+bench-audio:
+	@bash tools/setup.sh test
+	$(PYTHON_VENV) -m tests.audio_bench
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -63,6 +63,14 @@ DETECTORS: Mapping[str, DetectorRow] = {
         window=1,
         licence="CC BY-NC-SA 4.0",
     ),
+    "head": DetectorRow(
+        "hardware.detectors.head",
+        "head",
+        ("alexa",),
+        threshold=0.5,
+        window=1,
+        licence="Apache-2.0",
+    ),
 }
 DEFAULT_DETECTOR = "microwakeword"
 
