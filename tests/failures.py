@@ -48,6 +48,14 @@ sys.exit(main())
 """
 
 
+INTRODUCTION = """\
+What happened when each failure was forced on the real gate, muted (a gate that starts anew knows of no
+wake word), while an Echo talks and asks for names 50 times a second. The *gap* is the longest time in
+which no query came through; 0.02 s is none. *Voice* is what TLS delivered to the cloud. Nobody lent a
+hand: the gate was started again by the rules of its unit file. Made by `python -m tests.failures`;
+`tests/netns/test_failures.py` forces the same failures and requires voice 0 in enforce."""
+
+
 @dataclass
 class Scene:
     """A failure's surroundings."""
@@ -220,12 +228,7 @@ def write(rows: list[tuple[Failure, dict[str, Outcome]]]) -> str:
     lines = [
         "# When something fails",
         "",
-        "What happened when each failure was forced on the real gate, muted (a gate that starts anew knows",
-        "of no wake word), while an Echo talks and asks for names 50 times a second. The *gap* is the longest",
-        "time in which no query came through; 0.02 s is none. *Voice* is what TLS delivered to the cloud.",
-        "Nobody lent a hand: the gate was started again by the rules of its unit file. Made by",
-        "`python -m tests.failures`; `tests/netns/test_failures.py` forces the same failures and requires",
-        "voice 0 in enforce.",
+        INTRODUCTION,
         "",
         f"{dt.datetime.now(tz=dt.UTC).date()}, {describe_machine()}.",
         "",

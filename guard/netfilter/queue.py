@@ -55,7 +55,7 @@ def condemn(packet: Packet) -> None:
     """Refuse the packet and its flow: the rules answer with a reset and remember it in the connmark.
 
     It stays unjudged, so it cannot leave even where a user's rule goes around the reset. On INPUT no
-    later hook would hold it back: there it is dropped, and a TCP sender tries in vain.
+    later hook would hold it back: there it is dropped, and ``reset`` tells both ends of a connection.
     """
     if packet.hook == _NF_INET_LOCAL_IN:
         packet.drop()
