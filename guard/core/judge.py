@@ -154,7 +154,14 @@ class Judge:
         return decision(packet_class, shown, _REFUSE, refusal.scope, reason)
 
     def judge_tls(
-        self, flow: Flow, size: int, now: float, reason: Reason | None, *, may_wait: bool = True
+        self,
+        flow: Flow,
+        size: int,
+        now: float,
+        reason: Reason | None,
+        packet_class: PacketClass = APP_DATA,
+        *,
+        may_wait: bool = True,
     ) -> Decision:
         """Judge application data on a TLS connection; what it looks like may widen or narrow its chances.
 
@@ -176,8 +183,10 @@ class Judge:
                 else:
                     bucket, passed = self._upkeep[flow.lineage]
                     if bucket.take(size, now):
-                        return passed
-        return self.judge_app_data(size, now, reason, may_wait=may_wait)
+                        if packet_class is APP_DATA:
+                            return passed
+                        return decision(packet_class, None, _ACCEPT, None, passed.reason)
+        return self.judge_app_data(size, now, reason, packet_class, may_wait=may_wait)
 
     def judge_plain(self, flow: Flow, size: int, now: float) -> Decision:
         """Do what ``judge_tls`` does without a reason, faster where nothing speaks for the packet."""

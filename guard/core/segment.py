@@ -148,7 +148,7 @@ def _judge_retransmission(
         if flow.client.framing is Framing.OPAQUE and not flow.inbound:
             return device.judge.judge_opaque(flow.key, size, now, _RETRANSMIT)
         reason = None if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
-        return device.judge.judge_app_data(size, now, reason, _RETRANSMIT)
+        return device.judge.judge_tls(flow, size, now, reason, _RETRANSMIT)
     if forgotten and not device.judge.accept_unverified(forgotten, now, keep_alive=keep_alive):
         return device.judge.judge_app_data(size, now, Reason.BUDGET_EXHAUSTED, _RETRANSMIT)
     return _RETRANSMISSION

@@ -150,3 +150,16 @@ def test_what_waits_ends_with_its_connection() -> None:
     assert due <= talk.now
     [(_, answer)] = engine.handle_timer(now=talk.now)
     assert describe(answer) == "app_data justified refuse flow condemned"
+
+
+def test_control_traffic_that_was_lost_may_be_sent_again() -> None:
+    """Sent again it costs the budget again, and ends no connection while there is some."""
+    control = Budget(0.0, 1000.0)
+    policy = replace(POLICY, budgets={**POLICY.budgets, "control": control})
+    engine = Engine(policy, {DEVICE: DeviceSettings(balanced=True)}, mode=Mode.ENFORCE)
+    talk = Conversation(engine).establish()
+    place = talk.seq
+    assert describe(talk.send(wire.app_data(395))) == "app_data justified accept control_budget"
+    assert describe(talk.send(wire.app_data(395), at=place)) == "retransmit accept control_budget"
+    got = describe(talk.send(wire.app_data(395), at=place))
+    assert got == "retransmit refuse flow no_interaction"
