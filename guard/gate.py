@@ -127,7 +127,7 @@ class Gate:
         self._last_ns = 0
         self._pause_ns = 0
         self._passing = self.acting is Acting.PASSING
-        # packet_id -> its device, its flow, and the packet itself, None in monitor where it has passed already
+        # packet_id -> its device, its flow, and the packet, which is None in monitor: it has passed already
         self._waiting: dict[int, tuple[str, Flow | None, Packet | None]] = {}
         self.settled = {name: Settled() for name in self.devices}
         self._rows = [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]

@@ -136,6 +136,7 @@ class TlsCloud:
         self.home = home
         self.family = family
         self.received = 0
+        self.established = 0  # connections whose handshake is over and whose end has not come
         self._ends: list[tuple[socket.socket, threading.Thread]] = []
         self._context = make_server_context()
         self._listener = home.cloud.socket(family, socket.SOCK_STREAM)
@@ -177,8 +178,12 @@ class TlsCloud:
             connection.settimeout(30)
             # A duplicate: wrapping takes the descriptor away, and closing down needs one to shut.
             with self._context.wrap_socket(connection.dup(), server_side=True) as stream:
-                while data := stream.recv(65536):
-                    self.received += len(data)
+                self.established += 1
+                try:
+                    while data := stream.recv(65536):
+                        self.received += len(data)
+                finally:
+                    self.established -= 1
 
     @contextlib.contextmanager
     def connect(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.gate import GateProcess
+from tests.netns.gate import GateProcess, TlsCloud, talks_in_vain
 from tests.netns.household import Household, Namespace, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -80,6 +80,20 @@ def test_a_silent_server_learns_at_once(tmp_path: Path, family: socket.AddressFa
             echo.sendall(b"secret")
             assert learns(end)
             assert learns(echo)
+
+
+@families
+def test_after_a_wait_in_vain_a_silent_server_learns(
+    household: Household, tmp_path: Path, family: socket.AddressFamily
+) -> None:
+    """Nobody spoke: what waited for the wake word is refused, and both ends are told then."""
+    with GateProcess(household, tmp_path) as gate, TlsCloud(household, family) as cloud:
+        with cloud.connect() as stream:
+            wait_until(lambda: cloud.established == 1)
+            assert talks_in_vain(stream, 20_000)
+            wait_until(lambda: cloud.established == 0)
+        assert cloud.received == 0
+        assert gate.count(verdict="refuse", reason="no_interaction") > 0
 
 
 @families
