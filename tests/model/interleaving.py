@@ -348,6 +348,10 @@ class Play:
             self.outcome.problems.append(f"arrived without a wake word: on {life}")
 
     def _answer(self, port: int, reply: Reply, payload: bytes = b"") -> None:
+        if reply.flags & SYN and (life := self._get_life(port)) is not None:
+            self.refused[
+                life
+            ].clear()  # it agrees to a SYN, and has got nothing yet: a new life by all accounts
         if self.chance.random() < 0.1:
             return
         segment = wire.tcp(
