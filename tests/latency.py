@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from guard.core.event import WakeEvent, format_line
 from tests.bench.report import describe_machine
@@ -142,7 +142,7 @@ class Bench:
         assert self._cloud.recv(2048) == VOICE
         return time.monotonic() - heard
 
-    def _ask(self, key: str) -> object:
+    def _ask(self, key: str) -> Any:
         return self.gate.ask("status")["devices"][0][key]
 
     def _stream(self, *, until: Callable[[list[float]], bool]) -> list[float]:
