@@ -149,6 +149,7 @@ def _run(*command: str, folder: Path) -> str:
     except subprocess.TimeoutExpired:
         raise KernelError(f"{command[0]} took longer than {DOWNLOAD_S:.0f} s") from None
     if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip().splitlines() or ["nothing"]
-        raise KernelError(f"{command[0]} failed: {said[-1]}")
+        said = (result.stderr or result.stdout).strip().splitlines() or ["it says nothing"]
+        errors = [line for line in said if line.startswith("E: ")]  # apt's; the first has the cause
+        raise KernelError(f"{command[0]} failed: {[*errors, said[-1]][0]}")
     return result.stdout
