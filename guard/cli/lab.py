@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-_SITUATIONS = ("microphone_mute", "no_wake_word", "normal_conversation", "music_stream")
+_SITUATIONS = ("microphone_mute", "no_wake_word", "normal_conversation", "music_stream", "spoken_word")
 
 
 @click.command()
@@ -43,9 +43,10 @@ def lab(
 ) -> None:
     """Run two simulated Echos and their cloud through the real gate.
 
-    Walks the four situations in monitor and then in enforce, and shows what was sent, what the gate said
-    and what the cloud received. Everything happens in network namespaces that are removed again; without
-    root it happens in one process. Exit status 1 when a promise was not kept.
+    Walks the four situations in monitor and then in enforce, and one more with the real wake-word detector.
+    Shows what was sent, what the gate said and what the cloud received. Everything happens in network
+    namespaces that are removed again; without root it happens in one process. Exit status 1 when a promise
+    was not kept.
     """
     from guard.lab import show
 

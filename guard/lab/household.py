@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from guard.core.event import Event
 from guard.core.verdict import Mode
 from guard.lab.process import Command
+from guard.lab.room import Room
 
 CLOUD = "cloud"
 
@@ -40,6 +41,9 @@ class Household(Protocol):
 
     def publish(self, event: Event) -> None:
         """Tell the gate what the sensing process of each Echo saw or heard."""
+
+    def make_room(self) -> Room | None:
+        """Return a room for real ears; None where there is no gate with sockets."""
 
     async def call(self, who: str, command: Command) -> Command:
         """Send a command to an Echo (by device name) or to the cloud and return the answer."""

@@ -24,12 +24,13 @@ from guard.lab.certificate import make_certificate
 from guard.lab.household import CLOUD, GateCounts, Said
 from guard.lab.namespaces import DEVICES, HOSTS_V4, HOSTS_V6, LAN, Namespaces
 from guard.lab.process import Child, Command
+from guard.lab.room import Room
 
 _GATE_S = 10.0
 _POLL_S = 0.05
 _CONFIG = """\
 mode = "monitor"
-policy = "strict"
+policy = "{policy}"
 
 [network]
 lan = "{lan}"
@@ -57,19 +58,34 @@ mac = "{mac}"
 
 
 class KernelHousehold:
-    """A Household of namespaces. ``gate`` False leaves plain forwarding between Echo and cloud."""
+    """A Household of namespaces. ``gate`` False leaves plain forwarding between Echo and cloud.
+
+    ``balanced``: the gate's policy is balanced, else strict.
+    """
 
     kernel = True
 
-    def __init__(self, *, period_scale: float, record: Path | None = None, gate: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        period_scale: float,
+        record: Path | None = None,
+        gate: bool = True,
+        balanced: bool = False,
+    ) -> None:
         self.period_scale = period_scale
         self.namespaces = Namespaces()
         self.events: list[Event] = []
         self._record = record
         self._with_gate = gate
+        self._policy = "balanced" if balanced else "strict"
         self._children: dict[str, Child] = {}
         self._gate: asyncio.subprocess.Process | None = None
         self._sensor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    @property
+    def _config(self) -> Path:
+        return self.namespaces.directory / "wakeguard.toml"
 
     @property
     def control(self) -> Path:
@@ -132,6 +148,17 @@ class KernelHousehold:
             except OSError as error:
                 raise LabError(f"the gate takes no events on {path.name}: {error.strerror}") from None
 
+    def make_room(self) -> Room | None:
+        """Return a room whose sensing processes write to the gate's sockets."""
+        if not self._with_gate:
+            return None
+        environment = child_environment()
+
+        def wrap(*command: str) -> tuple[str, ...]:
+            return self.namespaces.command("gate", *command)
+
+        return Room(self._config, wrap=wrap, environment=environment)
+
     async def call(self, who: str, command: Command) -> Command:
         """Ask one of the lab's processes."""
         return await self._children[who].call(command)
@@ -155,11 +182,12 @@ class KernelHousehold:
 
     async def _start_gate(self) -> None:
         directory = self.namespaces.directory
-        config = directory / "wakeguard.toml"
         devices = "".join(_DEVICE.format(name=device.name, mac=device.mac) for device in DEVICES)
-        text = _CONFIG.format(lan=LAN, directory=directory, period_scale=self.period_scale)
-        config.write_text(text + devices)
-        command = [sys.executable, "-m", "guard", "run", "--config", str(config)]
+        text = _CONFIG.format(
+            lan=LAN, directory=directory, period_scale=self.period_scale, policy=self._policy
+        )
+        self._config.write_text(text + devices)
+        command = [sys.executable, "-m", "guard", "run", "--config", str(self._config)]
         if self._record is not None:
             command += ["--record", str(self._record)]
         with (directory / "gate.log").open("wb") as log:

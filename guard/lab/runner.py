@@ -1,7 +1,8 @@
 """Walk the situations in a household and note what was sent, said and received.
 
-The runner plays the sensing process (mute and wake events, and its 1 Hz sign of life), tells the Echos
-what to do when, and asks everyone for their counts at the end. It judges nothing: ``report`` does.
+The runner plays the sensing process (mute and wake events, and its 1 Hz sign of life) unless a situation has
+real ones, tells the Echos what to do when, and asks everyone for their counts at the end. It judges nothing:
+``report`` does. A situation whose real ears are missing is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from guard.errors import LabError
 from guard.lab.frames import HEARTBEATS
 from guard.lab.household import CLOUD, GateCounts, Household, Said
 from guard.lab.namespaces import DEVICES
+from guard.lab.room import Room
 from guard.lab.scenario import EVENTS, Act, Item, Situation, get_items
 
 ALIVE_S = 1.0
@@ -65,8 +67,16 @@ class Result:
 
 
 def make_phases(situations: Sequence[Situation], modes: Sequence[Mode]) -> list[Phase]:
-    """Return the phases of a walk: every situation in the first mode, then in the next."""
-    pairs = [(mode, situation) for mode in modes for situation in situations]
+    """Return the phases of a walk: every situation in the first mode, then in the next.
+
+    Real ears hear the same in both modes: such a situation is walked once, in enforce.
+    """
+    pairs = [
+        (mode, situation)
+        for mode in modes
+        for situation in situations
+        if mode is Mode.ENFORCE or not situation.real_ears
+    ]
     return [Phase(number, mode, situation) for number, (mode, situation) in enumerate(pairs)]
 
 
@@ -82,6 +92,8 @@ class Runner:
         self._pause = pause
         self._mute = MuteState.UNMUTED
         self._said: list[GateCounts] = []
+        self._room: Room | None = None  # while real ears listen
+        self._walked: list[Phase] = []
 
     async def run(self) -> list[Result]:
         """Walk and return the results in the order of the phases, each Echo in turn."""
@@ -96,12 +108,37 @@ class Runner:
                     mode = phase.mode
                     await household.set_mode(mode)
                     self._tell(f"the gate is switched to {mode} while it runs")
-                self._said.append(await household.read_gate())
-                await self._walk(phase)
-                await self._tell_outcome(phase)
+                async with self._ears(phase.situation) as missing:
+                    if missing is not None:
+                        self._tell(f"{phase.situation.name} is left out: {missing}")
+                        continue
+                    self._said.append(await household.read_gate())
+                    self._walked.append(phase)
+                    await self._walk(phase)
+                    await self._tell_outcome(phase)
             await asyncio.sleep(_SETTLE_S)
             self._said.append(await household.read_gate())
             return await self._collect()
+
+    @asynccontextmanager
+    async def _ears(self, situation: Situation) -> AsyncIterator[str | None]:
+        """Have what the situation needs to hear; yield what of it is missing."""
+        if not situation.real_ears:
+            yield None
+            return
+        room = self._household.make_room()
+        if room is None:
+            yield "there is no gate for real ears to talk to"
+            return
+        try:
+            missing = await room.start()
+            if missing is None:
+                self._tell("wakeguard sense listens, one for each Echo, with its real detector")
+                self._room = room
+            yield missing
+        finally:
+            self._room = None
+            await room.stop()
 
     async def _walk(self, phase: Phase) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +151,10 @@ class Runner:
         items = {item.step: item.number for item in get_items(situation)}
         for step in situation.steps:
             await asyncio.sleep(max(0.0, start + step.t - loop.time()))
-            self._tell(_DESCRIPTIONS[step.act])
+            self._tell(_DESCRIPTIONS[step.act] if self._room is None else _IN_THE_ROOM[step.act])
+            if step.act in EVENTS and self._room is not None:
+                self._room.act(step.act)
+                continue
             if step.act in EVENTS:
                 self._publish(step.act)
                 continue
@@ -151,7 +191,8 @@ class Runner:
     async def _alive(self) -> AsyncIterator[None]:
         async def beat() -> None:
             while True:
-                self._household.publish(self._alive_event())
+                if self._room is None:
+                    self._household.publish(self._alive_event())
                 await asyncio.sleep(ALIVE_S)
 
         task = asyncio.ensure_future(beat())
@@ -181,7 +222,7 @@ class Runner:
         cut = {(device, phase): count for device, phase, count in cloud["cut"]}
         results = []
         echos = {device.name: await self._household.call(device.name, {"do": "report"}) for device in DEVICES}
-        for index, phase in enumerate(self._phases):
+        for index, phase in enumerate(self._walked):
             for device in DEVICES:
                 echo = echos[device.name]
                 result = Result(phase, device.name, [ItemResult(item) for item in get_items(phase.situation)])
@@ -221,3 +262,4 @@ _DESCRIPTIONS = {
     Act.VOICE: "each Echo uploads voice",
     Act.SONG: "each Echo streams a song",
 }
+_IN_THE_ROOM = _DESCRIPTIONS | {Act.WAKE: 'somebody says "Alexa" in the room'}

@@ -43,12 +43,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One of the paper's four. ``length`` in seconds; the last errand ends before it."""
+    """One of the paper's four, or ours. ``length`` in seconds; the last errand ends before it.
+
+    ``real_ears``: its sensor events come from real sensing processes, and a wake word is a sound in the room.
+    """
 
     name: str
     promise: str
     length: float
     steps: tuple[Step, ...]
+    real_ears: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ NO_WAKE_WORD = Situation(
     ),
 )
 # What is refused waits for HELD_S first, and the eager Echo sends it three times: over after 2.6 s. The lazy
-# one redials after a second when its session had lived for 3 s. The first command comes when both are up again.
+# one redials after a second when its session had lived for 3 s. Both are up again for the first command.
 NORMAL_CONVERSATION = Situation(
     "normal_conversation",
     "of the conversation, what follows the wake word",
@@ -116,6 +120,18 @@ SITUATIONS = {
     situation.name: situation
     for situation in (MICROPHONE_MUTE, NO_WAKE_WORD, NORMAL_CONVERSATION, MUSIC_STREAM)
 }
+# The clip lasts 0.8 s, and the lamp's decoder takes 1.5 s to believe in its silence.
+SPOKEN_WORD = Situation(
+    "spoken_word",
+    "the command, after a word that the real detector heard",
+    7.5,
+    (
+        Step(0.0, Act.UNMUTE),
+        Step(3.2, Act.WAKE),
+        Step(4.0, Act.VOICE, 1.0),
+    ),
+    real_ears=True,
+)
 
 
 def get_items(situation: Situation) -> Iterator[Item]:

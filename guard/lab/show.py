@@ -21,7 +21,7 @@ from guard.lab.household import Household
 from guard.lab.kernel_household import KernelHousehold
 from guard.lab.report import print_report, to_json
 from guard.lab.runner import Phase, Result, Runner, make_phases
-from guard.lab.scenario import LATE_S, SITUATIONS
+from guard.lab.scenario import LATE_S, SITUATIONS, SPOKEN_WORD
 from guard.lab.verdict import find_faults
 
 PERIOD_SCALE = 0.05
@@ -48,8 +48,9 @@ class Screen:
 
 def walk(screen: Screen, names: Sequence[str], *, record: Path | None, without_kernel: bool) -> bool:
     """Walk the situations in both modes and report; return whether every promise was kept."""
-    phases = make_phases([SITUATIONS[name] for name in names], list(Mode))
     missing = "--without-kernel was given" if without_kernel else requirements.find_missing()
+    situations = SITUATIONS if missing else SITUATIONS | {SPOKEN_WORD.name: SPOKEN_WORD}
+    phases = make_phases([situations[name] for name in names if name in situations], list(Mode))
     introduce(screen, phases, missing=missing, chosen=without_kernel)
     if missing is None:
         household = KernelHousehold(period_scale=PERIOD_SCALE, record=record)
@@ -67,6 +68,8 @@ def walk(screen: Screen, names: Sequence[str], *, record: Path | None, without_k
         screen.console.print(
             "\n[bold yellow]This was not the kernel:[/] one process, packets made by hand, virtual time."
         )
+        if SPOKEN_WORD.name in names:
+            screen.console.print("spoken_word was left out: its real detector hears in real time.")
     return not faults
 
 
@@ -76,7 +79,7 @@ def capture(screen: Screen, names: Sequence[str], directory: Path) -> None:
 
     if (missing := requirements.find_missing()) is not None:
         raise LabError(f"a capture needs the kernel, and this machine cannot give the lab {missing}")
-    phases = make_phases([SITUATIONS[name] for name in names], [Mode.MONITOR])
+    phases = make_phases([SITUATIONS[name] for name in names if name in SITUATIONS], [Mode.MONITOR])
     household = CapturedHousehold(directory)
     seconds = get_seconds(phases, pause=PAUSE_S)
     screen.console.print(f"A household with real periods is recorded; it takes about {seconds:.0f} s.")
@@ -130,7 +133,8 @@ def run_in_kernel(
         start = time.monotonic()
 
         def tell(line: str) -> None:
-            progress.console.print(f"{time.monotonic() - start:6.1f} s  {line}", highlight=False)
+            stamp = f"{time.monotonic() - start:6.1f} s"
+            progress.console.print(f"{stamp}  {line}", highlight=False, markup=False)
 
         clock = asyncio.ensure_future(_move(progress, start))
         try:

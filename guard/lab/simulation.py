@@ -37,11 +37,11 @@ class SimulatedHousehold:
 
     kernel = False
 
-    def __init__(self, *, period_scale: float, policy: Policy | None = None) -> None:
+    def __init__(self, *, period_scale: float, policy: Policy | None = None, balanced: bool = False) -> None:
         self.period_scale = period_scale
         self._engine = Engine(
             (policy or load_policy()).scaled(period_scale),
-            devices={device.name: DeviceSettings(sensor=True) for device in DEVICES},
+            devices={device.name: DeviceSettings(sensor=True, balanced=balanced) for device in DEVICES},
             mode=Mode.MONITOR,
         )
         self._mode = Mode.MONITOR
@@ -85,6 +85,9 @@ class SimulatedHousehold:
             now = self._advance()
             self._release(self._engine.receive_event(event, device=device.name, now=now))
         self._set_timer()
+
+    def make_room(self) -> None:
+        """Return None: nobody hears anything in virtual time."""
 
     async def call(self, who: str, command: Command) -> Command:
         """Call the Echo or the cloud directly."""

@@ -29,6 +29,15 @@ def test_without_the_kernel_the_report_says_so_and_ends_with_three_commands() ->
     ) in commands
 
 
+def test_a_real_detector_is_not_simulated_and_the_screen_says_so() -> None:
+    options = ("--without-kernel", "--situation", "spoken_word")
+    result = _run(*options, "--situation", "music_stream")
+    assert result.exit_code == 0, result.output
+    assert "spoken_word was left out" in result.output
+    assert "2 of 2" not in result.output
+    assert "spoken_word" not in _run(*options[:1], "--situation", "music_stream").output
+
+
 def test_the_screen_says_that_periods_are_scaled_and_fits_80_columns() -> None:
     output = _run("--without-kernel", "--situation", "music_stream").output
     assert "lab.period_scale" in output

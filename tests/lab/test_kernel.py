@@ -111,6 +111,44 @@ def test_muted_and_recorded(tmp_path: Path) -> None:
     assert '"state":"muted"' in (record / "events.jsonl").read_text()
 
 
+@pytest.mark.slow
+def test_a_word_that_the_real_detector_heard_opens_the_gate(tmp_path: Path) -> None:
+    pytest.importorskip("pymicro_wakeword", reason="the default detector is not installed")
+    lab = _start("--situation", "spoken_word", "--json", "--keep-record", str(tmp_path))
+    output, errors = lab.communicate(timeout=120)
+    assert lab.returncode == 0, errors
+    results = json.loads(output)["results"]
+    assert [(result["mode"], result["device"]) for result in results] == [
+        ("enforce", "eager"),
+        ("enforce", "lazy"),
+    ]
+    for result in results:
+        assert [item["received_bytes"] for item in result["items"]] == [LAST_COMMAND]
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    words = [event for event in events if event.get("type") == "wake"]
+    assert len(words) == 2  # one for each Echo
+    assert all(word["source"].startswith("microphone") and word["score"] < 1.0 for word in words)
+    assert _own_namespaces(lab.pid) == []
+    assert not _is_running(f"{namespaces.PREFIX}-{lab.pid}-")
+
+
+def test_without_the_detector_its_situation_is_left_out_and_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "pymicro_wakeword.py").write_text("raise ImportError('no such package')\n")
+    lab = subprocess.Popen(
+        (*LAB, "--situation", "spoken_word"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"},
+    )
+    output, errors = lab.communicate(timeout=120)
+    assert lab.returncode == 0, errors
+    told = " ".join(output.split())
+    assert "spoken_word is left out: the detector microwakeword is not installed" in told
+    assert "pip install 'wakeguard[sense]'" in told
+    assert not _is_running(f"{namespaces.PREFIX}-{lab.pid}-")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_lab_leaves_nothing_behind(number: signal.Signals) -> None:
     lab = _start()

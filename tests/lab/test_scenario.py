@@ -7,7 +7,17 @@ import pytest
 from guard.core.verdict import Mode
 from guard.lab.frames import MAX_PHASES
 from guard.lab.runner import make_phases
-from guard.lab.scenario import EVENTS, HELD_S, LATE_S, SITUATIONS, Act, Situation, Step, get_items
+from guard.lab.scenario import (
+    EVENTS,
+    HELD_S,
+    LATE_S,
+    SITUATIONS,
+    SPOKEN_WORD,
+    Act,
+    Situation,
+    Step,
+    get_items,
+)
 from guard.rules import load_policy
 
 
@@ -16,13 +26,14 @@ def test_the_situations_are_those_of_the_paper_in_its_order() -> None:
 
 
 def test_a_walk_in_both_modes_fits_the_frames_and_two_minutes() -> None:
-    phases = make_phases(list(SITUATIONS.values()), list(Mode))
+    phases = make_phases([*SITUATIONS.values(), SPOKEN_WORD], list(Mode))
     assert len(phases) <= MAX_PHASES
-    assert [phase.mode for phase in phases] == [Mode.MONITOR] * 4 + [Mode.ENFORCE] * 4
+    assert [phase.mode for phase in phases] == [Mode.MONITOR] * 4 + [Mode.ENFORCE] * 5
+    assert phases[-1].situation is SPOKEN_WORD  # once: real ears hear the same in both modes
     assert sum(phase.situation.length for phase in phases) < 100
 
 
-@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+@pytest.mark.parametrize("situation", [*SITUATIONS.values(), SPOKEN_WORD], ids=lambda one: one.name)
 def test_a_script_is_in_order_begins_with_the_mute_state_and_ends_in_time(situation: Situation) -> None:
     times = [step.t for step in situation.steps]
     assert times == sorted(times)
