@@ -303,5 +303,5 @@ def test_every_command_is_documented() -> None:
         if row.target.startswith("guard.cli.live:"):
             assert f"| `wakeguard {name}` |" in text
     nothing: Any = None
-    for command in Commands(nothing, nothing, nothing, stop=nothing).table:
+    for command in Commands(nothing, nothing, nothing, reload=nothing, stop=nothing).table:
         assert f"| `{command}` |" in text

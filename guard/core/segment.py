@@ -151,7 +151,7 @@ def _judge_retransmission(
         return device.judge.judge_tls(flow, size, now, reason, _RETRANSMIT)
     if forgotten and not device.judge.accept_unverified(forgotten, now, keep_alive=keep_alive):
         return device.judge.judge_app_data(size, now, Reason.BUDGET_EXHAUSTED, _RETRANSMIT)
-    return _RETRANSMISSION
+    return _RETRANSMISSION if device.acks.take(1, now) else device.over_rate(now)
 
 
 def _open_flow(

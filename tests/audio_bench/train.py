@@ -236,7 +236,7 @@ def _get_gradients(
 def save_head(head: Head, path: Path) -> str:
     """Write the weights and return their digest."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **head.arrays)  # type: ignore[arg-type]  # its stub types the keywords as its own option
+    np.savez(path, **head.arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own option
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
