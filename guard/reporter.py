@@ -177,6 +177,7 @@ class Reporter:
 def _read_sensor(sensor: SensorSocket, now: float) -> SensorStatus:
     return SensorStatus(
         age_s=None if sensor.heard is None else max(0.0, now - sensor.heard),
+        hears=sensor.hears,
         accepted=sensor.accepted,
         rejected={cause.value: count for cause, count in sensor.rejected.items()},
     )

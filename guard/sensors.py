@@ -67,6 +67,7 @@ class SensorSocket:
         self._window_start = -1.0
         self._window_count = 0
         self.heard: float | None = None  # when the last event was accepted
+        self.hears: bool | None = None  # a microphone and a detector are at work, as it said last
         self.accepted = 0
         self.lost = 0  # how often it fell silent
         self._silent = False
@@ -106,6 +107,8 @@ class SensorSocket:
         silent = now - heard > self.max_age
         fell = silent and not self._silent
         self._silent = silent
+        if silent:
+            self.hears = None
         self.lost += fell
         return fell
 
@@ -130,6 +133,8 @@ class SensorSocket:
             if event.t < self._state_t and not _closes(event):
                 return Rejection.STALE  # a newer state is known: what was said before it opens nothing
             self._state_t = max(self._state_t, event.t)
+            if isinstance(event, AliveEvent):
+                self.hears = event.hears
         return event
 
     def _is_flood(self, now: float) -> bool:

@@ -29,9 +29,13 @@ class PacketCount(msgspec.Struct, frozen=True):
 
 
 class SensorStatus(msgspec.Struct, frozen=True):
-    """A device's sensor socket; ``age_s`` since the last event, None before the first."""
+    """A device's sensor socket; ``age_s`` since the last event, None before the first.
+
+    ``hears``: whether a microphone and a wake-word detector are at work, None when nobody says.
+    """
 
     age_s: float | None
+    hears: bool | None
     accepted: int
     rejected: dict[str, int]
 

@@ -63,7 +63,7 @@ def make_status() -> GateStatus:
             local={"mdns": 5.0},
             explained={"interaction": 7.0},
         ),
-        sensor=SensorStatus(age_s=0.5, accepted=7, rejected={"forged": 1, "flood": 0}),
+        sensor=SensorStatus(age_s=0.5, hears=False, accepted=7, rejected={"forged": 1, "flood": 0}),
         packets=(
             make_count(),
             make_count(scope="packet", packets=2, bytes=200),

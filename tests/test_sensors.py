@@ -232,3 +232,17 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
     with pytest.raises(ConfigError, match="cannot be bound"):
         make_sensor(tmp_path / "not" / "there" / "sensors.sock")
+
+
+def test_whether_anybody_listens_is_what_was_said_last_and_forgotten_in_silence(
+    sensor: SensorSocket, tmp_path: Path
+) -> None:
+    assert sensor.hears is None
+    for hears in (True, False, True, None):
+        send(tmp_path / "sensors.sock", format_line(AliveEvent(NOW, MuteState.UNMUTED, hears)))
+        sensor.receive(now=NOW)
+        assert sensor.hears is hears
+    send(tmp_path / "sensors.sock", format_line(AliveEvent(NOW, MuteState.UNMUTED, True)))
+    sensor.receive(now=NOW)
+    sensor.notice_silence(now=NOW + 2 * MAX_AGE)
+    assert sensor.hears is None

@@ -58,6 +58,8 @@ def _print_device(console: Any, device: dict[str, Any]) -> None:
     sensor = device["sensor"]
     if sensor is not None:
         heard = "never heard" if sensor["age_s"] is None else f"heard {sensor['age_s']:.1f} s ago"
+        if sensor["hears"] is not None:
+            heard += ", the microphone listens" if sensor["hears"] else ", no microphone listens"
         rejected = ", ".join(f"{count} {cause}" for cause, count in sensor["rejected"].items() if count)
         console.print(f"sensor: {heard}" + (f", thrown away: {rejected}" if rejected else ""))
     _print_packets(console, [row for row in device["packets"] if row["direction"] == "upstream"])

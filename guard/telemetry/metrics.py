@@ -79,6 +79,9 @@ METRICS: Final = (
         ("device", "kind", "part"),
     ),
     MetricRow("wakeguard_sensor_age_seconds", "Time since the sensor was last heard.", ("device",)),
+    MetricRow(
+        "wakeguard_sensor_hears", "1 while a microphone and a wake-word detector are at work.", ("device",)
+    ),
     MetricRow("wakeguard_sensor_datagrams_total", "Sensor datagrams accepted.", ("device",)),
     MetricRow(
         "wakeguard_sensor_datagrams_rejected_total", "Sensor datagrams thrown away.", ("device", "cause")
@@ -224,6 +227,9 @@ _SOURCES: Final[dict[str, Callable[[GateStatus], Iterable[_Sample]]]] = {
     ],
     "wakeguard_sensor_age_seconds": _of_devices(
         lambda device: None if device.sensor is None else device.sensor.age_s
+    ),
+    "wakeguard_sensor_hears": _of_devices(
+        lambda device: None if device.sensor is None else device.sensor.hears
     ),
     "wakeguard_sensor_datagrams_total": _of_devices(
         lambda device: None if device.sensor is None else device.sensor.accepted
