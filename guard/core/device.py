@@ -49,14 +49,15 @@ _after: dict[Decision, Decision] = {}
 class Device:
     """The state of one device.
 
-    ``on_deadline`` is called when a wait begins or ends otherwise than by its time, ``on_flow(now)`` when a
-    flow begins. ``facts`` are the engine's.
+    ``on_deadline(when)`` is called when something is to be settled then, ``on_flow(now)`` when a flow
+    begins. ``facts`` are the engine's.
     """
 
     __slots__ = (
         "_on_deadline",
         "_pending_limit",
         "_policy",
+        "_waits_s",
         "acks",
         "after",
         "context",
@@ -83,7 +84,7 @@ class Device:
         settings: DeviceSettings,
         facts: Facts,
         *,
-        on_deadline: Callable[[], None],
+        on_deadline: Callable[[float], None],
         on_flow: Callable[[float], None],
     ) -> None:
         self._on_deadline = on_deadline
@@ -113,6 +114,7 @@ class Device:
         self.unacked_limit = policy.unacked_flow_bytes
         self.kept_limit = policy.kept_device_bytes
         self.reconnect_s = policy.reconnect_s
+        self._waits_s = {Waiting.WAKE_WORD: policy.hold_s, Waiting.PROBE: policy.probe_s}
 
     def set_policy(self, policy: Policy, settings: DeviceSettings, now: float) -> None:
         """Go on under other limits; connections and budgets stay as they are."""
@@ -213,7 +215,7 @@ class Device:
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
         if flow is None or flow.held_seq is None:
-            self._on_deadline()
+            self._on_deadline(now + self._waits_s[waiting])
         if flow is not None and flow.held_seq is None:
             flow.held_seq = seq
         if answer.verdict is _HOLD:
@@ -326,7 +328,7 @@ class Device:
         hold = self.holds.get(flow)
         if hold is not None:
             hold.deadline = now
-            self._on_deadline()
+            self._on_deadline(now)
 
     def get_room(self) -> int:
         """Return how many bytes beyond a gap one stream may keep now.

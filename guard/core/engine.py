@@ -58,7 +58,7 @@ class Engine:
         self.engine_errors = 0
         self._devices = {
             name: Device(
-                policy, settings, self.facts, on_deadline=self._set_timer, on_flow=self._begin_sweeps
+                policy, settings, self.facts, on_deadline=self._settle_by, on_flow=self._begin_sweeps
             )
             for name, settings in devices.items()
         }
@@ -296,6 +296,10 @@ class Engine:
         if self._next_sweep == math.inf:
             self._next_sweep = now + self._policy.sweep_s
             self._set_timer()
+
+    def _settle_by(self, when: float) -> None:
+        if when < self.timer:
+            self.timer = when
 
     def _set_timer(self) -> None:
         timer = self._next_sweep
