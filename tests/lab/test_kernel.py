@@ -113,7 +113,6 @@ def test_muted_and_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_word_that_the_real_detector_heard_opens_the_gate(tmp_path: Path) -> None:
-    pytest.importorskip("pymicro_wakeword", reason="the default detector is not installed")
     lab = _start("--situation", "spoken_word", "--json", "--keep-record", str(tmp_path))
     output, errors = lab.communicate(timeout=120)
     assert lab.returncode == 0, errors
