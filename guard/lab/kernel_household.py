@@ -47,6 +47,9 @@ enabled = false
 [state]
 directory = "{directory}/state"
 
+[sense.wake]
+detector = "microwakeword"  # the one that the lab installs
+
 [lab]
 period_scale = {period_scale}
 """

@@ -65,14 +65,15 @@ DETECTORS: Mapping[str, DetectorRow] = {
     ),
     "head": DetectorRow(
         "hardware.detectors.head",
-        "head",
+        "sense",
         ("alexa",),
-        threshold=0.5,
-        window=1,
+        threshold=0.6,
+        window=2,
         licence="Apache-2.0",
     ),
 }
-DEFAULT_DETECTOR = "microwakeword"
+DEFAULT_DETECTOR = "head"
+EVERYWHERE = "microwakeword"  # has wheels for 32 bits, too
 
 
 def list_unknown(name: str, words: Sequence[str]) -> list[str]:
@@ -88,11 +89,11 @@ def make_detector(name: str, words: Sequence[str], *, window: int | None = None)
     row = DETECTORS.get(name)
     if row is None:
         raise DetectorError(f'no detector "{name}"; use {" or ".join(DETECTORS)}')
-    module = importlib.import_module(row.module)
-    make: Callable[..., Detector] = module.make
     try:
+        make: Callable[..., Detector] = importlib.import_module(row.module).make
         return make(words, window=window or row.window)
     except ImportError as error:
+        other = "" if name == EVERYWHERE else f', or use sense.wake.detector = "{EVERYWHERE}"'
         raise DetectorError(
-            f"the detector {name} is not installed ({error}); pip install 'wakeguard[{row.extra}]'"
+            f"the detector {name} is not installed ({error}); pip install 'wakeguard[{row.extra}]'{other}"
         ) from None

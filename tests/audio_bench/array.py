@@ -57,7 +57,7 @@ def form_beam(channels: list[Audio], angle: float) -> Audio:
     return np.asarray(np.mean(aligned, axis=0), dtype=np.float32)
 
 
-def make_array_scenes(material: Material, every: int = 2) -> Iterator[tuple[Scene, list[Scene], list[Scene]]]:
+def make_array_scenes(material: Material, every: int = 3) -> Iterator[tuple[Scene, list[Scene], list[Scene]]]:
     """Yield the first channel, all channels and all beams of one recording in ``every``."""
     for number, word in enumerate(material.words[::every]):
         random = np.random.default_rng([SEED, 60, number])

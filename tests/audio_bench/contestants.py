@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from tests.audio_bench.conditions import (
     make_synthetic_scenes,
     make_word_scenes,
 )
-from tests.audio_bench.measure import Heard, listen
-from tests.audio_bench.train import held_out_path
+from tests.audio_bench.measure import Heard, listen, listen_at_once
+from tests.audio_bench.scenes import Scene
+from tests.audio_bench.train import STEPS, held_out_path
 from tests.bench.report import ROOT
 
 FOLDER = ROOT / "build" / "bench-audio"
@@ -68,6 +71,9 @@ def _make_held_out() -> Callable[[int], Detector]:
     return detector_of
 
 
+# The costly one hears one scene in four: all of them would take it half an hour of computing.
+EVERY = {"openwakeword": 4}
+
 # trace -> how its detector for a fold is made
 TRACES: Mapping[str, Callable[[], Callable[[int], Detector]]] = {
     "microwakeword-5": lambda: _make_shared("microwakeword", 5),
@@ -79,13 +85,21 @@ TRACES: Mapping[str, Callable[[], Callable[[int], Detector]]] = {
 
 def make_traces(material: Material, name: str) -> None:
     """Play everything to one detector and keep its answers under ``build/bench-audio``."""
-    detector_of = TRACES[name]()
-    heard = {
-        condition: listen(make_word_scenes(material, condition), detector_of) for condition in WORD_CONDITIONS
+    detector_of, every = TRACES[name](), EVERY.get(name, 1)
+    made: dict[str, Iterator[Scene]] = {
+        **{condition: make_word_scenes(material, condition) for condition in WORD_CONDITIONS},
+        SYNTHETIC: make_synthetic_scenes(material),
+        **{condition: make(material) for condition, make in OTHER_CONDITIONS.items()},
     }
-    heard[SYNTHETIC] = listen(make_synthetic_scenes(material), detector_of)
-    for condition, make in OTHER_CONDITIONS.items():
-        heard[condition] = listen(make(material), detector_of)
+    play = (
+        functools.partial(listen_at_once, first=STEPS + DETECTORS["head"].window - 1)
+        if name == "head"
+        else listen
+    )
+    heard = {
+        condition: play(itertools.islice(scenes, 0, None, every), detector_of)
+        for condition, scenes in made.items()
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     text = json.dumps({condition: asdict(one) for condition, one in heard.items()})
     get_path(name).write_text(text)
@@ -96,6 +110,15 @@ def get_path(trace: str) -> Path:
     return FOLDER / f"{trace}.json"
 
 
+@functools.cache
 def read_traces(name: str) -> dict[str, Heard]:
     """Return what ``make_traces`` kept."""
-    return {condition: Heard(**one) for condition, one in json.loads(get_path(name).read_text()).items()}
+    kept = json.loads(get_path(name).read_text())
+    return {condition: Heard(one["traces"], one["scenes"]) for condition, one in kept.items()}
+
+
+def read_thinned(name: str, condition: str, every: int) -> Heard:
+    """Return what ``name`` heard in one scene of ``every`` (a multiple of its own)."""
+    whole = read_traces(name)[condition]
+    step = every // EVERY.get(name, 1)
+    return Heard(whole.traces[::step], whole.scenes[::step])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from guard.core.event import WakeEvent
-from hardware.audio import RATE
+from hardware.audio import RATE, SAMPLE_BYTES
 from hardware.detectors import Detector
+from hardware.detectors.embedding import STEP_BYTES
 from hardware.wake_word import WakeWord
 from hardware.wav import BLOCK_BYTES, cut_blocks
 from tests.audio_bench.scenes import Scene
@@ -27,7 +27,6 @@ class Heard:
 
     traces: list[Trace] = field(default_factory=list)
     scenes: list[tuple[float, float, float]] = field(default_factory=list)  # seconds: length, start, end
-    cpu_s: float = 0.0
 
     @property
     def audio_s(self) -> float:
@@ -43,13 +42,31 @@ def listen(made: Iterable[Scene], detector_of: Callable[[int], Detector]) -> Hea
         detector.reset()
         trace = []
         audio = scene.to_bytes()
-        began = time.process_time()
         for block in cut_blocks((audio,), start=0.0):
             for _, score in detector.receive_audio(block.channels[0]):
                 if score >= KEPT:
                     trace.append((round(block.end, 3), round(score, 4)))
-        heard.cpu_s += time.process_time() - began
         heard.traces.append(trace)
+        heard.scenes.append((-(-len(audio) // BLOCK_BYTES) * 0.02, scene.start / RATE, scene.end / RATE))
+    return heard
+
+
+def listen_at_once(made: Iterable[Scene], detector_of: Callable[[int], Detector], *, first: int) -> Heard:
+    """Do as ``listen`` with a head, in half the time: its score number n is known after 80 ms x (n + first).
+
+    80 ms are four blocks, so the times are those of ``listen``.
+    """
+    heard = Heard()
+    for scene in made:
+        detector = detector_of(scene.fold)
+        detector.reset()
+        audio = b"".join(block.channels[0] for block in cut_blocks((scene.to_bytes(),), start=0.0))
+        scores = detector.receive_audio(audio)
+        ends = [
+            round((number + first) * STEP_BYTES / SAMPLE_BYTES / RATE, 3) for number in range(len(scores))
+        ]
+        answers = zip(ends, scores, strict=True)
+        heard.traces.append([(end, round(one.score, 4)) for end, one in answers if one.score >= KEPT])
         heard.scenes.append((len(audio) // BLOCK_BYTES * 0.02, scene.start / RATE, scene.end / RATE))
     return heard
 

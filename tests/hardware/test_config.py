@@ -76,12 +76,12 @@ def test_one_echo_of_several_has_settings_of_its_own() -> None:
         "device": [KITCHEN, BEDROOM],
         "sense": {
             "mute_led": {"debounce_s": 0.02},
-            "device": {"bedroom": {"mute_led": {"pin": "GPIO22"}, "wake": {"words": ["hey_jarvis"]}}},
+            "device": {"bedroom": {"mute_led": {"pin": "GPIO22"}, "wake": {"words": ["/etc/computer.npz"]}}},
         },
     }
     kitchen, bedroom = (parse_setup(content, name).sense for name in ("kitchen", "bedroom"))
     assert (kitchen.mute_led.pin, kitchen.wake.words) == ("GPIO27", ("alexa",))
-    assert (bedroom.mute_led.pin, bedroom.wake.words) == ("GPIO22", ("hey_jarvis",))
+    assert (bedroom.mute_led.pin, bedroom.wake.words) == ("GPIO22", ("/etc/computer.npz",))
     assert kitchen.mute_led.debounce_s == bedroom.mute_led.debounce_s == 0.02
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -28,7 +29,14 @@ from hardware.errors import DetectorError
 from hardware.wav import read_wav
 from tests.audio_bench.clips import Clip, cut_folds, read_audio
 from tests.audio_bench.embedding import load_packaged, make_streaming
-from tests.audio_bench.measure import find_delay, find_events, get_highest_mean, get_share_interval, listen
+from tests.audio_bench.measure import (
+    find_delay,
+    find_events,
+    get_highest_mean,
+    get_share_interval,
+    listen,
+    listen_at_once,
+)
 from tests.audio_bench.scenes import NOISES, Scene, add_noise, get_level, make_pink, surround_word
 from tests.audio_bench.train import WORD_SCENES, Examples, fit, get_examples, label, make_scenes, save_head
 
@@ -117,6 +125,16 @@ def test_what_is_no_head_is_refused_with_the_remedy(content: bytes, tmp_path: Pa
         make_detector("head", [str(path)])
 
 
+def test_without_onnxruntime_it_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in ("hardware.detectors.head", "hardware.detectors.embedding"):
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(
+        DetectorError, match=r"wakeguard\[sense\].* or use sense\.wake\.detector = \"microwakeword\""
+    ):
+        make_detector("head", ["alexa"])
+
+
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
     np.savez(path, mean=np.array([{"a": 1}], dtype=object))
@@ -183,6 +201,16 @@ def test_intervals_are_the_textbook_ones() -> None:
     assert get_share_interval(98, 100) == pytest.approx((0.930, 0.9945), abs=2e-3)
     assert get_highest_mean(0) == pytest.approx(3.0, abs=0.01)
     assert get_highest_mean(2) == pytest.approx(6.30, abs=0.01)
+
+
+def test_a_head_is_measured_at_once_as_it_would_be_block_by_block() -> None:
+    detector = make_detector("head", ["alexa"], window=2)
+    audio = np.frombuffer(read_wav(CLIP)[0] + bytes(20_001 * 2), dtype="<i2")
+    scenes = [Scene("clip", audio.astype(np.float32) / 32767, 0)]
+    first = load_head(MODEL / "head.npz").steps + 1
+    slowly = listen(scenes, lambda fold: detector)
+    assert slowly.traces[0]
+    assert listen_at_once(scenes, lambda fold: detector, first=first) == slowly
 
 
 @pytest.mark.audio
