@@ -67,7 +67,7 @@ DETECTORS: Mapping[str, DetectorRow] = {
         "hardware.detectors.head",
         "sense",
         ("alexa",),
-        threshold=0.6,
+        threshold=0.7,
         window=2,
         licence="Apache-2.0",
     ),

@@ -168,14 +168,11 @@ def make_goals(contestant: Contestant) -> list[Row]:
         )
     )
     count, hours = get_false(contestant, "other speech")
-    rows.append(
-        _judge(
-            "false alarms in other speech",
-            f"under {FALSE_AN_HOUR} an hour",
-            format_rate(count, hours),
-            reached=count / hours < FALSE_AN_HOUR,
-        )
-    )
+    wanted = f"under {FALSE_AN_HOUR} an hour"
+    rate = _judge("false alarms in other speech", wanted, format_rate(count, hours), reached=not count)
+    if not count and get_highest_mean(0) / hours >= FALSE_AN_HOUR:
+        rate[""] = "none came, but the recordings are too short to show it"
+    rows.append(rate)
     four = json.loads((FOLDER / "cost.json").read_text())[f"{contestant.costs} 4"]["cpu"]
     rows.append(
         _judge("CPU, four channels", f"under {CPU_SHARE:.0%}", f"{four:.1%}", reached=four < CPU_SHARE)
