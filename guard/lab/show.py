@@ -149,6 +149,8 @@ def run_in_kernel(
             await household.stop()
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDS)}
+    # A shell starts what it puts into the background with SIGINT ignored; the lab must be stoppable there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in _ENDS:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
