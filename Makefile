@@ -13,7 +13,7 @@ help:
 	@echo 'make lint     only the checks: format, lint, types, imports, shell'
 	@echo 'make format   rewrite the sources in the house format'
 	@echo 'make bench    measure speed and size (writes build/bench.json)'
-	@echo 'make bench-audio  measure the wake-word detectors (needs ../shared/data/audio, flite, espeak-ng; an hour)'
+	@echo 'make bench-audio  measure the wake-word detectors (needs ../shared/data/audio, flite, espeak-ng; over an hour)'
 	@echo 'make clean    remove everything that was built, .venv too'
 	@echo
 	@bash tools/setup.sh demo plan

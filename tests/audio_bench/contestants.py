@@ -71,7 +71,7 @@ def _make_held_out() -> Callable[[int], Detector]:
     return detector_of
 
 
-# The costly one hears one scene in four: all of them would take it half an hour of computing.
+# The costly one hears one scene in four, which takes it half an hour; all of them would take two.
 EVERY = {"openwakeword": 4}
 
 # trace -> how its detector for a fold is made
