@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from guard.capture import Capture, Interface
 from guard.core.engine import DeviceSettings, Engine
@@ -20,7 +21,7 @@ from guard.errors import CaptureError
 from guard.limits import load_limits
 from guard.lines import Lines, Write, format_records, format_time
 from guard.selector import DeviceSelector, Matcher, match_nothing
-from guard.trace import NANOSECONDS, Entry, Settings, TimerServed, Trace
+from guard.trace import NANOSECONDS, Entry, Item, Settings, TimerServed, Trace
 
 SECOND_DIGITS = 9
 SECOND_NS = 10**SECOND_DIGITS
@@ -37,6 +38,24 @@ class Totals:
     not_ip: int = 0  # frames of the device that never reach the gate's queue (ARP and such)
 
 
+class Witness(Protocol):
+    """Is told what a replay told the engine, right after it, and may ask the engine anything.
+
+    Of the device that is replayed only. ``now`` is the engine's clock; a frame's time is Unix time in ns.
+    """
+
+    def see_packet(
+        self, frame: int, time_ns: int, direction: Direction, decision: Decision, now: float
+    ) -> None:
+        """Take a packet and the answer; ``engine.facts`` is about it."""
+
+    def see_release(self, packet_id: int, decision: Decision, now: float) -> None:
+        """Take what became of a packet that waited."""
+
+    def see_item(self, item: Item, now: float) -> None:
+        """Take a sensor event, a switch of the mode, changed settings."""
+
+
 class Replay:
     """One device of one capture through one engine; ``run`` once."""
 
@@ -51,7 +70,11 @@ class Replay:
         trace: Trace | None = None,
         write: Write | None = None,
     ) -> None:
-        """Without ``policy`` the recording's limits count, or the shipped ones; likewise ``balanced``."""
+        """Without ``policy`` the recording's limits count, or the shipped ones; likewise ``balanced``.
+
+        ``witness`` may be set before ``run``.
+        """
+        self.witness: Witness | None = None
         self.totals = Totals()
         self.device = selector.name or selector.text
         self._capture = capture
@@ -102,6 +125,7 @@ class Replay:
         device = sender = self.device
         # A recording holds several devices that shared one engine: all of them are fed, one is printed.
         recorded = self._trace.gate.devices if self._trace.gate else {}
+        witness = self.witness
         selector = self._selector
         entries = self._entries
         epoch_ns: int = self._trace.epoch_ns or 0
@@ -148,6 +172,8 @@ class Replay:
                     next_entry = entries[-1].now if entries else math.inf
                 latest = now
                 decision = receive(packet, device=sender, direction=direction, now=now)
+                if witness is not None and sender == device:
+                    witness.see_packet(number, time_ns, direction, decision, now)
                 if direction is not upstream_direction:
                     downstream += sender == device
                     continue
@@ -203,9 +229,11 @@ class Replay:
 
     def _tell(self, entry: Entry) -> None:
         item = entry.item
+        released: list[tuple[int, Decision]] = []
         if isinstance(item, TimerServed):
             self._release(self.engine.handle_timer(now=self._now))
-        elif isinstance(item, Mode):
+            return
+        if isinstance(item, Mode):
             if self._follow_mode:
                 self.engine.set_mode(item)
         elif isinstance(item, Settings):
@@ -213,7 +241,10 @@ class Replay:
                 policy = item.limits.make_policy()
                 self.engine.set_policy(policy, self._choose_devices(item), now=self._now)
         else:
-            self._release(self.engine.receive_event(item, device=entry.device or self.device, now=self._now))
+            released = self.engine.receive_event(item, device=entry.device or self.device, now=self._now)
+        if self.witness is not None and (entry.device or self.device) == self.device:
+            self.witness.see_item(item, self._now)
+        self._release(released)
 
     def _finish(self) -> None:
         """Serve what is left until no packet waits for its verdict, then write the rest."""
@@ -233,3 +264,6 @@ class Replay:
         self._waiting -= len(released)
         if self._lines is not None:
             self._lines.release(released, self._now)
+        if self.witness is not None:
+            for packet_id, decision in released:
+                self.witness.see_release(packet_id, decision, self._now)
