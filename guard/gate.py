@@ -15,10 +15,11 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from guard.core.engine import Engine
-from guard.core.event import Event
+from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
 from guard.core.flow import Flow
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
+from guard.histogram import VERDICT_BOUNDS_NS, Histogram
 from guard.netfilter.marks import ACCEPT_MASK, DEVICE_SHIFT, get_device, is_upstream
 from guard.netfilter.queue import condemn
 from guard.trace import Settings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BATCH_NS: Final = 5_000_000
 """A full queue never empties: after 5 ms of packets the sensors and the owner get their turn."""
+SAMPLE_NS: Final = 10_000_000
+"""The time to a verdict is taken of one packet in 10 ms: of nearly all in a quiet home, of few in a flood."""
 
 _ACCEPT: Final = Verdict.ACCEPT
 _HOLD: Final = Verdict.HOLD
@@ -44,6 +47,13 @@ class Acting(Enum):
     DROPPING = "dropping"
     """While the rules change: refusals are dropped, since no rule may be there to meet a mark."""
 
+
+EVENT_TYPES: Final[dict[type[Event], str]] = {
+    MuteEvent: "mute",
+    WakeEvent: "wake",
+    VoiceEvent: "voice",
+    AliveEvent: "alive",
+}
 
 ACTING: Final = {Mode.MONITOR: Acting.PASSING, Mode.ENFORCE: Acting.CONDEMNING}
 
@@ -123,13 +133,17 @@ class Gate:
         self.open = False  # before: the packets of an earlier gate's rules, answered as ``starting``
         self.starting = 0
         self.unknown_devices = 0
+        self.verdict_times = Histogram(VERDICT_BOUNDS_NS)  # of the packets that were timed
         self._clock = clock
         self._last_ns = 0
         self._pause_ns = 0
+        self._sample_ns = 0  # the next packet from then on is timed
+        self._look_ns = 0  # the earlier of the two: the one question that every packet asks
         self._passing = self.acting is Acting.PASSING
         # packet_id -> its device, its flow, and the packet, which is None in monitor: it has passed already
         self._waiting: dict[int, tuple[str, Flow | None, Packet | None]] = {}
         self.settled = {name: Settled() for name in self.devices}
+        self.events = {name: dict.fromkeys(EVENT_TYPES.values(), 0) for name in self.devices}
         self._rows = [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]
         self._receive_packet = engine.receive_packet
 
@@ -165,10 +179,12 @@ class Gate:
     def start_batch(self) -> None:
         """Let ``receive`` raise ``Pause`` once ``BATCH_NS`` have passed."""
         self._pause_ns = self._clock() + BATCH_NS
+        self._look_ns = min(self._pause_ns, self._sample_ns)
 
     def end_batch(self) -> None:
         """Let ``receive`` raise ``Pause`` after the packet in hand: somebody else needs the turn."""
         self._pause_ns = 0
+        self._look_ns = 0
 
     def receive(self, packet: Packet) -> None:
         """Judge one queued packet and tell the kernel. Pause when the batch is over."""
@@ -216,8 +232,17 @@ class Gate:
             if not answered:
                 self._answer_fault(packet)
             raise
+        if ns >= self._look_ns:
+            self._look_up(ns)
+
+    def _look_up(self, ns: int) -> None:
+        """Time the packet that was received at ``ns`` when one is due. Pause when the batch is over."""
+        if ns >= self._sample_ns:
+            self.verdict_times.add(self._clock() - ns)
+            self._sample_ns = ns + SAMPLE_NS
         if ns >= self._pause_ns:
             raise Pause
+        self._look_ns = min(self._pause_ns, self._sample_ns)
 
     def receive_event(self, event: Event, *, device: str) -> None:
         """Tell the engine of a sensor event, now."""
@@ -226,6 +251,7 @@ class Gate:
             self._serve_timer(ns)
         if self.witness is not None:
             self.witness.event(event, device, ns)
+        self.events[device][EVENT_TYPES[type(event)]] += 1
         self._release(self.engine.receive_event(event, device=device, now=ns / 1e9), ns)
 
     def handle_timer(self) -> None:

@@ -22,7 +22,7 @@ from guard.core.verdict import (
     Verdict,
     decision,
 )
-from guard.gate import BATCH_NS, Acting, Gate, Pause, Settled
+from guard.gate import BATCH_NS, SAMPLE_NS, Acting, Gate, Pause, Settled
 from guard.netfilter.marks import CONDEMNED, UNJUDGED, make_upstream_mark
 from guard.rules import load_policy
 from guard.trace import Settings
@@ -227,6 +227,54 @@ def test_a_full_queue_lets_the_others_have_their_turn() -> None:
     with pytest.raises(Pause):
         gate.receive(packet)  # type: ignore[arg-type]  # a double
     assert packet.answer is not UNANSWERED
+
+
+def test_one_packet_in_ten_milliseconds_is_timed() -> None:
+    now = 0
+
+    def clock() -> int:
+        nonlocal now
+        now += 30_000  # what passes between two looks at it
+        return now
+
+    gate, _ = make_gate(Mode.MONITOR, *[ACCEPT] * 4, clock=clock)
+    receive(gate)
+    receive(gate)
+    gate.start_batch()
+    receive(gate)  # a new batch, but too early for another
+    assert (sum(gate.verdict_times.counts), gate.verdict_times.total) == (1, 30_000)
+    now += SAMPLE_NS
+    gate.start_batch()
+    receive(gate)
+    assert (sum(gate.verdict_times.counts), gate.verdict_times.total) == (2, 60_000)
+    assert gate.verdict_times.counts[gate.verdict_times.bounds.index(50_000)] == 2
+
+
+def test_the_packet_that_ends_a_batch_is_timed_when_one_is_due() -> None:
+    now = 0
+    gate, _ = make_gate(Mode.MONITOR, ACCEPT, ACCEPT, clock=lambda: now)
+    receive(gate)
+    now = SAMPLE_NS + BATCH_NS
+    with pytest.raises(Pause):
+        receive(gate)
+    assert sum(gate.verdict_times.counts) == 2
+
+
+def test_whoever_needs_the_turn_gets_it_after_the_packet_in_hand() -> None:
+    gate, _ = make_gate(Mode.MONITOR, ACCEPT, ACCEPT)
+    receive(gate)
+    gate.end_batch()
+    with pytest.raises(Pause):
+        receive(gate)
+
+
+def test_events_are_counted_by_type() -> None:
+    gate, _ = make_gate(Mode.MONITOR)
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    gate.receive_event(MuteEvent(1.0, MuteState.MUTED), device="kitchen")
+    gate.receive_event(WakeEvent(2.0, "alexa"), device="kitchen")
+    assert gate.events["kitchen"] == {"mute": 1, "wake": 2, "voice": 0, "alive": 0}
+    assert not any(gate.events["bath"].values())
 
 
 def test_a_flood_before_opening_ends_its_batch_too() -> None:
