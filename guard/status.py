@@ -67,7 +67,8 @@ class DeviceState(msgspec.Struct, frozen=True):
     ``mute_age_s`` counts from the beginning of the state; ``closed`` is the reason why application data
     is not justified at all, None when a wake word would justify it. Outside an interaction the fields about
     one are None: ``interaction_cause`` is what set its end (wake_word, voice, answer or speech),
-    ``interaction_bytes`` what it may still send.
+    ``interaction_bytes`` what it may still send. ``paused_left_s``: how long all of it still passes by the
+    owner's word, None when it is not paused.
     """
 
     name: str
@@ -86,6 +87,7 @@ class DeviceState(msgspec.Struct, frozen=True):
     bound: BoundStatus
     sensor: SensorStatus | None
     packets: tuple[PacketCount, ...]
+    paused_left_s: float | None = None
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
