@@ -40,6 +40,10 @@ class TokenBucket:
         self._burst = budget.burst
         self.tokens = min(self.tokens, budget.burst)
 
+    def get_left(self, now: float) -> float:
+        """Return how many units are there at ``now``."""
+        return min(self._burst, self.tokens + (now - self._filled) * self._per_second)
+
     def take(self, amount: float, now: float) -> bool:
         """Take ``amount`` units at time ``now`` when they are there, else take none."""
         tokens = self.tokens + (now - self._filled) * self._per_second

@@ -20,6 +20,7 @@ The client's side as a table (S = ServerHello was read, F = the client's Finishe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from guard.core.budget import TokenBucket
@@ -47,7 +48,11 @@ _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
 @cache
 def _get_asked(heartbeats: frozenset[int], suite: Suite | None) -> frozenset[int]:
     """Return the record lengths that may mean something after the handshake."""
-    return heartbeats | get_voice_lengths(suite)
+    return heartbeats.union(get_voice_lengths(suite))
+
+
+def _ignore(_now: float) -> None:
+    """Take no notice."""
 
 
 class Conversation:
@@ -66,6 +71,7 @@ class Conversation:
         "_last_beat",
         "_lengths",
         "_malformed",
+        "_on_voice",
         "_pings_out",
         "_pings_owed",
         "_policy",
@@ -82,12 +88,19 @@ class Conversation:
     )
 
     def __init__(
-        self, policy: Policy, bucket: TokenBucket, handshakes: TokenBucket, *, from_start: bool
+        self,
+        policy: Policy,
+        bucket: TokenBucket,
+        handshakes: TokenBucket,
+        *,
+        from_start: bool,
+        on_voice: Callable[[float], None] = _ignore,
     ) -> None:
         framing = Framing.START if from_start else Framing.UNKNOWN
         self._policy = policy
         self._bucket = bucket  # the device's heartbeats
         self._handshakes = handshakes  # and its bytes of handshakes
+        self._on_voice = on_voice  # called when a run of records becomes a voice, or a burst of it
         self.client = RecordStream(self._on_client_record, framing)
         self.server = RecordStream(self._on_server_record, framing)
         if from_start:
@@ -128,9 +141,7 @@ class Conversation:
         if content_type == _APPLICATION_DATA and self.finished and length not in self._lengths:
             self.client.reason = None
             if length in self._voice_lengths:
-                if self.voice is None:
-                    self.voice = VoiceRun()
-                self.voice.receive(now)
+                self._hear(length, now)
             return KIND_APP_DATA  # nearly every record
         kind = self._classify(content_type, length, now)
         if kind == KIND_HANDSHAKE and not self._handshakes.take(RECORD_HEADER_BYTES + length, now):
@@ -214,9 +225,7 @@ class Conversation:
         beat = self._lengths.get(length)
         if beat is None:
             if length in self._voice_lengths:
-                if self.voice is None:
-                    self.voice = VoiceRun()
-                self.voice.receive(now)
+                self._hear(length, now)
             return self._app_data(None)
         if beat.ping:
             if self._pings_owed:
@@ -232,6 +241,13 @@ class Conversation:
         if kind == KIND_SYN:
             self._last_beat[length] = now
         return kind
+
+    def _hear(self, length: int, now: float) -> None:
+        voice = self.voice
+        if voice is None:
+            voice = self.voice = VoiceRun()
+        if voice.receive(length, self._voice_lengths[length], now):
+            self._on_voice(now)
 
     def _charge_beat(self, now: float) -> int:
         return KIND_SYN if self._bucket.take(1, now) else self._app_data(Reason.HEARTBEAT_BUDGET)

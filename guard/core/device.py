@@ -14,6 +14,7 @@ from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow, FlowTable
 from guard.core.hold import FlowHold, HoldTable, Waiting
 from guard.core.judge import Judge
+from guard.core.notice import Notices
 from guard.core.packet import FIN, RST
 from guard.core.policy import Action, Policy
 from guard.core.verdict import (
@@ -25,6 +26,7 @@ from guard.core.verdict import (
     Verdict,
     decision,
 )
+from guard.core.watch import VoiceWatch
 
 _ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
 _APP_DATA = PacketClass.APP_DATA
@@ -50,7 +52,7 @@ class Device:
     """The state of one device.
 
     ``on_deadline(when)`` is called when something is to be settled then, ``on_flow(now)`` when a flow
-    begins. ``facts`` are the engine's.
+    begins. ``facts`` and ``notices`` are the engine's.
     """
 
     __slots__ = (
@@ -76,13 +78,16 @@ class Device:
         "reconnect_s",
         "unacked_limit",
         "wakes_at",
+        "watch",
     )
 
     def __init__(
         self,
+        name: str,
         policy: Policy,
         settings: DeviceSettings,
         facts: Facts,
+        notices: Notices,
         *,
         on_deadline: Callable[[float], None],
         on_flow: Callable[[float], None],
@@ -94,7 +99,9 @@ class Device:
         self.context = Context(policy, sensor=settings.sensor)
         self.judge = Judge(policy, self.context, balanced=settings.balanced)
         self.holds = HoldTable(policy)
-        self.flows = FlowTable(policy, self.judge.buckets["heartbeat"], self.judge.buckets["handshake"])
+        self.watch = VoiceWatch(name, policy, self.context, notices)
+        buckets = self.judge.buckets
+        self.flows = FlowTable(policy, buckets["heartbeat"], buckets["handshake"], self.hear_voice)
         self.counts_up: dict[Decision, list[int]] = {}  # decision -> [packets, bytes]
         self.counts_down: dict[Decision, list[int]] = {}
         self.wakes_at = NEVER  # when the last interaction began
@@ -122,6 +129,7 @@ class Device:
         self.judge.set_policy(policy, now, balanced=settings.balanced)
         self.context.set_policy(policy)
         self.holds.set_policy(policy)
+        self.watch.set_policy(policy)
         self.flows.set_policy(policy)
 
     def get_status(self, now: float) -> DeviceStatus:
@@ -143,6 +151,12 @@ class Device:
             condemned_flows=sum(flow.condemned for flow in self.flows),
             held_packets=self.holds.packets,
             held_bytes=self.holds.bytes,
+            unheard_wakes=self.watch.unheard,
+            voice_refusals=self.watch.refusals,
+            voice_leaked=tuple(self.watch.leaked),
+            voice_leaked_bytes=self.watch.leaked_bytes,
+            budgets={name: bucket.get_left(now) for name, bucket in self.judge.buckets.items()},
+            model=None,
         )
 
     def get_counts(self) -> Iterator[tuple[Direction, Decision, int, int]]:
@@ -275,6 +289,10 @@ class Device:
             return self.judge.judge_tls(flow, size, now, reason, may_wait=False)
         return self.judge.judge_app_data(size, now, reason, packet_class, may_wait=False)
 
+    def get_deadline(self) -> float:
+        """Return when ``settle_due`` is due next, ``inf`` when nothing waits."""
+        return min(self.holds.get_deadline(), self.watch.get_deadline())
+
     def settle_due(self, due: float) -> list[tuple[int, Decision]]:
         """Settle the waits that end at ``due``; a probe that found a voice goes on waiting."""
         settled: list[tuple[int, Decision]] = []
@@ -286,7 +304,15 @@ class Device:
                 self.holds.wait_on(hold)
             else:
                 settled += self.settle(hold, due)
+        self.watch.look_again(due)
         return settled
+
+    def hear_voice(self, flow: Flow, now: float) -> None:
+        """Take it that a connection's records have become a voice."""
+        refused = flow.condemned or self.is_after_reset(flow, now)
+        due = self.watch.spot(flow, now, refused=refused)
+        if due is not None:
+            self._on_deadline(due)
 
     def is_after_reset(self, flow: Flow, now: float) -> bool:
         """Say whether enforce would have cut the flow before ``now``, and the Echo not yet redialled."""
@@ -325,6 +351,7 @@ class Device:
             flow.condemned = True
         elif flow.reset_at is None:
             flow.reset_at = now
+        self.watch.refuse(flow, now)
         hold = self.holds.get(flow)
         if hold is not None:
             hold.deadline = now

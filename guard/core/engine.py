@@ -19,6 +19,7 @@ from guard.core.event import Event
 from guard.core.facts import NO_RECORDS, DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
 from guard.core.judge import AWAITING
+from guard.core.notice import Notice, Notices
 from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key, unpack_ipv4_tcp
 from guard.core.policy import Policy
 from guard.core.segment import TCP_CONTROL, judge_payload, receive_down, receive_payload, receive_up
@@ -56,9 +57,16 @@ class Engine:
         self.facts = Facts()
         self.timer = math.inf  # when handle_timer is due; the attribute behind get_timer, for hot loops
         self.engine_errors = 0
+        self._notices = Notices()
         self._devices = {
             name: Device(
-                policy, settings, self.facts, on_deadline=self._settle_by, on_flow=self._begin_sweeps
+                name,
+                policy,
+                settings,
+                self.facts,
+                self._notices,
+                on_deadline=self._settle_by,
+                on_flow=self._begin_sweeps,
             )
             for name, settings in devices.items()
         }
@@ -275,6 +283,10 @@ class Engine:
         """Return one device's state (KeyError for a device that was not set up)."""
         return self._devices[device].get_status(now)
 
+    def take_notices(self) -> list[Notice]:
+        """Return what the owner should be told of since the last call; the same empty list when nothing."""
+        return self._notices.take()
+
     def counters(self, device: str) -> Iterator[tuple[Direction, Decision, int, int]]:
         """Yield (direction, decision, packets, bytes) since the start; bytes are those of the IP packets."""
         return self._devices[device].get_counts()
@@ -305,6 +317,5 @@ class Engine:
         timer = self._next_sweep
         for state in self._devices.values():
             timer = min(timer, state.context.alive_until)
-            if state.holds.packets:
-                timer = min(timer, state.holds.get_deadline())
+            timer = min(timer, state.get_deadline())
         self.timer = timer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from guard.core.event import MuteState
@@ -43,6 +44,12 @@ class DeviceStatus:
     condemned_flows: int
     held_packets: int
     held_bytes: int
+    unheard_wakes: int  # bursts of speech that no wake event explained
+    voice_refusals: int  # voice-like runs refused
+    voice_leaked: tuple[int, ...]  # the same by what had left before: classes of ``voice.LEAK_BOUNDS``
+    voice_leaked_bytes: int  # all of it
+    budgets: Mapping[str, float]  # what each has left, in its unit
+    model: str | None  # the voice model in force
 
 
 class Facts:

@@ -7,7 +7,7 @@ initial sequence number begins the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from guard.core.budget import TokenBucket
 from guard.core.classify import Conversation
@@ -20,12 +20,15 @@ from guard.core.verdict import Reason
 _FRAMED = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
 MAX_LIVES = 65536  # tuples whose number of lives is remembered, the oldest forgotten first
 
+VoiceHeard = Callable[["Flow", float], None]  # told when a flow's records become a voice
+
 
 class Flow:
     """One TCP connection; ``key`` is as on the device's packets."""
 
     __slots__ = (
         "_ledger",
+        "_on_voice",
         "answered",
         "answers",
         "client",
@@ -57,6 +60,7 @@ class Flow:
         ledger: Ledger,
         *,
         isn: int | None,
+        on_voice: VoiceHeard,
     ) -> None:
         self.key = key
         self.life = life
@@ -65,7 +69,10 @@ class Flow:
         self._ledger = ledger
         self.up = Stream(next_seq, ledger)
         self.down: Stream | None = None  # from the peer's first packet on
-        self.conversation = Conversation(policy, bucket, handshakes, from_start=isn is not None)
+        self._on_voice = on_voice
+        self.conversation = Conversation(
+            policy, bucket, handshakes, from_start=isn is not None, on_voice=self._hear
+        )
         self.client = self.conversation.client
         self.server = self.conversation.server
         # False after a SYN inside an older life, until the peer agrees to the new one: it may only challenge
@@ -79,6 +86,9 @@ class Flow:
         self.answers = False  # sent a voice inside an interaction: what comes back is the answer
         self.held_seq: int | None = None  # the first byte that waits for a wake word
         self.last_seen = 0.0
+
+    def _hear(self, now: float) -> None:
+        self._on_voice(self, now)
 
     def mark_inbound(self) -> None:
         """Take it that the peer opened it: nothing is read as a client's handshake or heartbeat."""
@@ -179,10 +189,13 @@ class Flow:
 class FlowTable:
     """The flows of one device by the keys of both directions; at most ``max_flows`` of them."""
 
-    __slots__ = ("_flows", "_lives", "_policy", "get", "handshakes", "heartbeats", "ledger")
+    __slots__ = ("_flows", "_lives", "_on_voice", "_policy", "get", "handshakes", "heartbeats", "ledger")
 
-    def __init__(self, policy: Policy, heartbeats: TokenBucket, handshakes: TokenBucket) -> None:
+    def __init__(
+        self, policy: Policy, heartbeats: TokenBucket, handshakes: TokenBucket, on_voice: VoiceHeard
+    ) -> None:
         self._policy = policy
+        self._on_voice = on_voice
         self._flows: dict[bytes, Flow] = {}
         self._lives: dict[bytes, int] = {}
         self.heartbeats = heartbeats
@@ -215,7 +228,17 @@ class FlowTable:
         self._lives[key] = life
         if len(self._lives) > MAX_LIVES:
             del self._lives[next(iter(self._lives))]
-        flow = Flow(key, life, next_seq, self._policy, self.heartbeats, self.handshakes, self.ledger, isn=isn)
+        flow = Flow(
+            key,
+            life,
+            next_seq,
+            self._policy,
+            self.heartbeats,
+            self.handshakes,
+            self.ledger,
+            isn=isn,
+            on_voice=self._on_voice,
+        )
         self._flows[key] = flow
         self._flows[reverse_key(key)] = flow
         return flow

@@ -184,6 +184,8 @@ class Judge:
                     bucket, passed = self._upkeep[flow.lineage]
                     if bucket.take(size, now):
                         if packet_class is APP_DATA:
+                            if voice is not None and voice.is_going_on(now):
+                                voice.left += size
                             return passed
                         return decision(packet_class, None, _ACCEPT, None, passed.reason)
         return self.judge_app_data(size, now, reason, packet_class, may_wait=may_wait)

@@ -1,0 +1,107 @@
+"""What is told of the voices of one device.
+
+Knows: which connections send a voice that nothing has explained yet, and what was told of voices so far.
+Refuses to know: how a voice is recognised (``voice``), what becomes of it (``judge``).
+
+    spotted   a run became a voice outside an interaction; ``hold_s`` later it is looked at again: a burst of
+              speech from before a wake word that no wake event explains by then is an ``unheard_wake``
+    refused   its connection was condemned: ``voice_refused``, once for each run
+"""
+
+from __future__ import annotations
+
+import math
+
+from guard.core.context import Context
+from guard.core.flow import Flow
+from guard.core.notice import Notice, NoticeKind, Notices
+from guard.core.policy import Policy
+from guard.core.voice import BURST_S, LEAK_BOUNDS, MAX_GAP_S, RUN
+
+
+class VoiceWatch:
+    """The voices of one device, and the counters of what was told."""
+
+    __slots__ = (
+        "_context",
+        "_device",
+        "_notices",
+        "_policy",
+        "_spotted",
+        "_unheard_at",
+        "leaked",
+        "leaked_bytes",
+        "refusals",
+        "unheard",
+    )
+
+    def __init__(self, device: str, policy: Policy, context: Context, notices: Notices) -> None:
+        self._device = device
+        self._policy = policy
+        self._context = context
+        self._notices = notices
+        self._spotted: dict[Flow, float] = {}  # flow -> when it is looked at again
+        self._unheard_at = -math.inf
+        self.unheard = 0  # bursts that no wake event explained
+        self.refusals = 0  # voices refused
+        self.leaked = [0] * len(LEAK_BOUNDS)  # the same, by what had left of them before
+        self.leaked_bytes = 0
+
+    def set_policy(self, policy: Policy) -> None:
+        """Go on under other limits; what was spotted keeps its time."""
+        self._policy = policy
+
+    def spot(self, flow: Flow, now: float, *, refused: bool) -> float | None:
+        """Take it that a flow sends a voice; return when it must be looked at again, if at all.
+
+        ``refused``: the flow had been condemned before.
+        """
+        run = flow.conversation.voice
+        if run is None or now < self._context.interaction_until:
+            return None
+        if refused:
+            self.refuse(flow, now)
+        if flow in self._spotted:
+            return None
+        due = max(now, run.began_at + max(self._policy.hold_s, BURST_S))
+        self._spotted[flow] = due
+        return due
+
+    def refuse(self, flow: Flow, now: float) -> None:
+        """Tell that a flow was condemned, where it sends a voice; once for each run."""
+        run = flow.conversation.voice
+        if run is None or run.told or run.count < RUN or run.last_at < self._context.interaction_until:
+            return
+        if now - run.last_at > MAX_GAP_S + self._policy.hold_s:
+            return  # long over: something else was refused
+        run.told = True
+        self.refusals += 1
+        self.leaked_bytes += run.left
+        for index, bound in enumerate(LEAK_BOUNDS):
+            if run.left <= bound:
+                self.leaked[index] += 1
+                break
+        self._tell(NoticeKind.VOICE_REFUSED, flow, now, run.left)
+
+    def get_deadline(self) -> float:
+        """Return when a flow must be looked at next, ``inf`` when none."""
+        return min(self._spotted.values(), default=math.inf)
+
+    def look_again(self, due: float) -> None:
+        """Look at the flows whose time has come; tell of the bursts that nothing explains."""
+        context = self._context
+        for flow in [flow for flow, when in self._spotted.items() if when <= due]:
+            del self._spotted[flow]
+            run = flow.conversation.voice
+            if run is None or not run.burst:
+                continue
+            if due < context.interaction_until and context.explained_from <= run.began_at:
+                continue
+            # An Echo that is refused dials again and repeats itself: one wake word is told of once.
+            if due - self._unheard_at >= self._policy.listen_s:
+                self._unheard_at = due
+                self.unheard += 1
+                self._tell(NoticeKind.UNHEARD_WAKE, flow, due, run.bytes)
+
+    def _tell(self, kind: NoticeKind, flow: Flow, now: float, octets: int) -> None:
+        self._notices.put(Notice(self._device, kind, flow.get_name(), now, octets))
