@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Final
 from guard import __version__
 from guard.config import Config
 from guard.core.bound import get_bound, get_explained_bound, get_local_bound
-from guard.core.policy import Policy
+from guard.core.policy import BUDGET_UNITS, Policy
 from guard.core.verdict import Mode, Reason
+from guard.core.voice import LEAK_BOUNDS
 from guard.gate import Gate
+from guard.histogram import Histogram
 from guard.loop import Loop
 from guard.sensors import SensorSocket
 from guard.status import (
     VERSION,
     BoundStatus,
+    BudgetStatus,
     DeviceState,
     GateStatus,
+    HistogramStatus,
     HoldStatus,
     PacketCount,
     QueueStatus,
@@ -65,6 +69,7 @@ class Reporter:
     def take_over(self, config: Config, policy: Policy) -> None:
         """Tell of this configuration from now on, which makes ``policy``."""
         self._config = config
+        self._policy = policy
         self._policies = config.get_policies()
         self._bounds = {
             name: BoundStatus(
@@ -106,6 +111,7 @@ class Reporter:
             failures=self._count_failures(queue),
             queue=queue,
             resets=self._count_resets(),
+            verdict_times=_read_times(self._gate.verdict_times),
             devices=devices,
         )
 
@@ -137,6 +143,18 @@ class Reporter:
             bound=self._bounds[name],
             sensor=None if sensor is None else _read_sensor(sensor, now),
             packets=self._read_counters(name),
+            events=dict(self._gate.events[name]),
+            unheard_wakes=status.unheard_wakes,
+            voice_leaked=HistogramStatus(
+                bounds=LEAK_BOUNDS[:-1], counts=status.voice_leaked, sum=status.voice_leaked_bytes
+            ),
+            budgets={
+                budget: BudgetStatus(
+                    left=left, size=self._policy.budgets[budget].burst, unit=BUDGET_UNITS[budget]
+                )
+                for budget, left in status.budgets.items()
+            },
+            model=status.model,
         )
 
     def _read_counters(self, device: str) -> tuple[PacketCount, ...]:
@@ -180,4 +198,12 @@ def _read_sensor(sensor: SensorSocket, now: float) -> SensorStatus:
         hears=sensor.hears,
         accepted=sensor.accepted,
         rejected={cause.value: count for cause, count in sensor.rejected.items()},
+    )
+
+
+def _read_times(times: Histogram) -> HistogramStatus:
+    return HistogramStatus(
+        bounds=tuple(bound / 1e9 for bound in times.bounds),
+        counts=tuple(times.counts),
+        sum=times.total / 1e9,
     )

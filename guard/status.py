@@ -40,6 +40,22 @@ class SensorStatus(msgspec.Struct, frozen=True):
     rejected: dict[str, int]
 
 
+class HistogramStatus(msgspec.Struct, frozen=True):
+    """How many observations fell into each class: up to each bound, and above the last one; their sum."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+class BudgetStatus(msgspec.Struct, frozen=True):
+    """What may still pass at once on a budget, and the most that it saves up, in its ``unit``."""
+
+    left: float
+    size: float
+    unit: str  # "bytes" or "packets"
+
+
 class HoldStatus(msgspec.Struct, frozen=True):
     """What waits for a wake word now, and how many packets did so before, by how it ended."""
 
@@ -68,7 +84,9 @@ class DeviceState(msgspec.Struct, frozen=True):
     is not justified at all, None when a wake word would justify it. Outside an interaction the fields about
     one are None: ``interaction_cause`` is what set its end (wake_word, voice, answer or speech),
     ``interaction_bytes`` what it may still send. ``paused_left_s``: how long all of it still passes by the
-    owner's word, None when it is not paused.
+    owner's word, None when it is not paused. ``events``: how many the sensor sent, by type;
+    ``unheard_wakes``: bursts of speech that no wake event explained; ``voice_leaked``: the bytes that a
+    voice had sent before it was refused; ``model``: the voice model in force, None when there is none.
     """
 
     name: str
@@ -87,6 +105,11 @@ class DeviceState(msgspec.Struct, frozen=True):
     bound: BoundStatus
     sensor: SensorStatus | None
     packets: tuple[PacketCount, ...]
+    events: dict[str, int]
+    unheard_wakes: int
+    voice_leaked: HistogramStatus
+    budgets: dict[str, BudgetStatus]
+    model: str | None
     paused_left_s: float | None = None
 
 
@@ -112,4 +135,5 @@ class GateStatus(msgspec.Struct, frozen=True):
     failures: dict[str, int]
     queue: QueueStatus
     resets: dict[str, int]  # to the far ends of refused connections: sent, limited (by their rate), failed
+    verdict_times: HistogramStatus  # seconds, of the packets that were timed
     devices: tuple[DeviceState, ...]

@@ -9,21 +9,23 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from guard.errors import ConfigError
 from guard.status import (
     VERSION,
     BoundStatus,
+    BudgetStatus,
     DeviceState,
     GateStatus,
+    HistogramStatus,
     HoldStatus,
     PacketCount,
     QueueStatus,
     SensorStatus,
 )
-from guard.telemetry.metrics import METRICS, GateCollector, MetricsServer
+from guard.telemetry.metrics import METRICS, PROCESS_METRICS, MetricsServer, make_registry
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -67,6 +69,7 @@ def make_status() -> GateStatus:
         packets=(
             make_count(),
             make_count(scope="packet", packets=2, bytes=200),
+            make_count(packet_class="ack", justification=None, reason="budget_exhausted", packets=6),
             make_count(
                 direction="downstream",
                 packet_class=None,
@@ -78,6 +81,15 @@ def make_status() -> GateStatus:
                 bytes=40,
             ),
         ),
+        events={"mute": 2, "wake": 4, "voice": 0, "alive": 60},
+        unheard_wakes=1,
+        voice_leaked=HistogramStatus(bounds=(0.0, 512.0), counts=(3, 2, 1), sum=2000.0),
+        budgets={
+            "dns": BudgetStatus(left=250.0, size=1000.0, unit="bytes"),
+            "control": BudgetStatus(left=0.0, size=0.0, unit="bytes"),
+        },
+        model="voice-v1",
+        paused_left_s=30.0,
     )
     return GateStatus(
         version=VERSION,
@@ -91,14 +103,13 @@ def make_status() -> GateStatus:
         failures={"queue_full": 5, "sensor_lost": 0},
         resets={"sent": 3, "limited": 0, "failed": 0},
         queue=QueueStatus(number=1789, waiting=0, lost={"queue_full": 5, "socket_full": 0}),
+        verdict_times=HistogramStatus(bounds=(1e-05, 0.001), counts=(5, 3, 1), sum=0.0125),
         devices=(kitchen,),
     )
 
 
 def scrape() -> str:
-    registry = CollectorRegistry()
-    registry.register(GateCollector(make_status))
-    return generate_latest(registry).decode()
+    return generate_latest(make_registry(make_status)).decode()
 
 
 def read_samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -111,18 +122,30 @@ def read_samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 def test_every_metric_is_exposed_with_exactly_its_labels() -> None:
     seen = {name: {key for key, _ in labels} for name, labels in read_samples()}
-    assert seen == {row.name: set(row.labels) for row in METRICS}
+    expected = {name: set[str]() for name in PROCESS_METRICS}
+    for row in METRICS:
+        if row.histogram:
+            expected |= {f"{row.name}_{part}": set(row.labels) for part in ("sum", "count")}
+            expected[f"{row.name}_bucket"] = {*row.labels, "le"}
+        else:
+            expected[row.name] = set(row.labels)
+    assert seen == expected
+
+
+def test_no_metric_is_named_twice() -> None:
+    names = [row.name for row in METRICS]
+    assert len(names) == len(set(names))
 
 
 def test_every_metric_is_documented_with_type_and_labels_and_no_other_is() -> None:
-    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `wakeguard_")]
+    text = DOCS.read_text()
+    lines = re.findall(r"^\| `(?:wakeguard|process)_.*$", text, re.MULTILINE)
     listed = {}
     for line in lines:
         name, kind, labels, _meaning = (cell.strip() for cell in line.strip("|").split("|"))
         listed[name.strip("`")] = (kind, tuple(re.findall(r"`(\w+)`", labels)))
-    expected = {
-        row.name: ("counter" if row.name.endswith("_total") else "gauge", row.labels) for row in METRICS
-    }
+    expected: dict[str, tuple[str, tuple[str, ...]]] = {row.name: (row.kind, row.labels) for row in METRICS}
+    expected |= {name: ("counter" if name.endswith("_total") else "gauge", ()) for name in PROCESS_METRICS}
     assert listed == expected
 
 
@@ -146,6 +169,40 @@ def test_decisions_that_differ_in_scope_share_a_series() -> None:
     samples = read_samples()
     assert samples["wakeguard_packets_total", frozenset(labels.items())] == 5
     assert samples["wakeguard_bytes_total", frozenset(labels.items())] == 500
+
+
+def test_refusals_are_there_for_every_justification_from_the_first_scrape_on() -> None:
+    refused = {
+        dict(labels).get("justification", ""): value
+        for (name, labels), value in read_samples().items()
+        if name == "wakeguard_refused_packets_total"
+    }
+    assert refused == {"not_justified": 5, "justified": 0, "expected": 0, "": 6}
+
+
+def test_histograms_are_cumulative() -> None:
+    samples = read_samples()
+
+    def get(name: str, **labels: str) -> float:
+        return samples[f"wakeguard_{name}", frozenset(labels.items())]
+
+    assert get("verdict_duration_seconds_bucket", le="1e-05") == 5
+    assert get("verdict_duration_seconds_bucket", le="0.001") == 8
+    assert get("verdict_duration_seconds_bucket", le="+Inf") == 9
+    assert get("verdict_duration_seconds_count") == 9
+    assert get("verdict_duration_seconds_sum") == 0.0125
+    assert get("voice_before_refusal_bytes_bucket", device="kitchen", le="0.0") == 3
+    assert get("voice_before_refusal_bytes_bucket", device="kitchen", le="+Inf") == 6
+    assert get("voice_before_refusal_bytes_sum", device="kitchen") == 2000
+
+
+def test_a_budget_is_told_as_a_part_of_what_it_saves_up() -> None:
+    ratios = {
+        dict(labels)["budget"]: value
+        for (name, labels), value in read_samples().items()
+        if name == "wakeguard_budget_left_ratio"
+    }
+    assert ratios == {"dns": 0.25}  # a budget of nothing has no parts
 
 
 def test_states_are_one_hot() -> None:
@@ -177,6 +234,10 @@ def test_the_bound_and_what_waits_are_exported() -> None:
     assert get("interaction_cause", cause="answer") == 1.0
     assert get("interaction_cause", cause="voice") == 0.0
     assert get("policy_info", policy="balanced") == 1.0
+    assert get("model_info", model="voice-v1") == 1.0
+    assert get("paused") == 1.0
+    assert get("unheard_wakes_total") == 1
+    assert get("sensor_events_total", type="wake") == 4
     assert "192.0.2" not in scrape()
 
 
@@ -196,7 +257,9 @@ def test_server_serves_on_the_given_address_and_goes_away() -> None:
     port = find_free_port()
     with MetricsServer(make_status, address="127.0.0.1", port=port):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            assert b'wakeguard_packets_total{class="app_data"' in answer.read()
+            text = answer.read().decode()
+            assert 'wakeguard_packets_total{class="app_data"' in text
+            assert "process_resident_memory_bytes" in text
         with pytest.raises(ConfigError, match=rf"metrics\.port {port} .*already in use"):
             MetricsServer(make_status, address="127.0.0.1", port=port)
     with socket.socket() as probe:

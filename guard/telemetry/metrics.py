@@ -1,19 +1,18 @@
 """The Prometheus endpoint: the gate's snapshot, read when somebody asks.
 
 Nothing is counted here and nothing is kept: a scrape asks the gate for its snapshot and writes that out.
-Labels are closed sets (devices by their configured names, the enums of ``guard.core.verdict``); addresses
-and names of the outside never are. ``docs/metrics.md`` lists each metric of ``METRICS``.
+``METRICS`` is the one source of names: documents, rules and the dashboard are held to it by tests. Labels are
+closed sets (devices by their configured names, the enums of ``guard.core.verdict``); addresses and names of
+the outside never are. ``docs/metrics.md`` lists each metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.registry import Collector
 
 from guard import __version__
@@ -21,82 +20,265 @@ from guard.core.context import EXTENSIONS
 from guard.core.event import MuteState
 from guard.core.verdict import Mode
 from guard.errors import ConfigError
+from guard.telemetry.family import MetricRow
+from guard.telemetry.samples import (
+    HOLD_OUTCOMES,
+    RECORDING_STATES,
+    Sample,
+    count_refused,
+    info_of_devices,
+    of_devices,
+    of_gate,
+    one_of,
+    sum_bound,
+    sum_packets,
+    table_of_devices,
+    table_of_gate,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-    from guard.status import DeviceState, GateStatus, PacketCount
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One metric: its name, its help and its labels, ``device`` first where it has one."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-
-    def make(self) -> Metric:
-        """Return the empty family; a name that ends in ``_total`` is a counter."""
-        if self.name.endswith("_total"):
-            return CounterMetricFamily(self.name, self.help, labels=self.labels)
-        return GaugeMetricFamily(self.name, self.help, labels=self.labels)
-
+    from guard.status import GateStatus
 
 _PACKET_LABELS: Final = ("device", "direction", "class", "justification", "verdict", "reason")
 
 METRICS: Final = (
-    MetricRow("wakeguard_build_info", "Always 1; the version is in the label.", ("version",)),
-    MetricRow("wakeguard_uptime_seconds", "Time since the gate started."),
-    MetricRow("wakeguard_mode", "1 for the mode the gate is in, 0 for the other.", ("mode",)),
-    MetricRow("wakeguard_policy_info", "Always 1; the policy is in the label.", ("device", "policy")),
-    MetricRow("wakeguard_period_scale_ratio", "Factor on the policy's heartbeat periods; 1 outside a lab."),
-    MetricRow("wakeguard_packets_total", "Packets by what the gate said.", _PACKET_LABELS),
-    MetricRow("wakeguard_bytes_total", "Bytes, IP headers included, by what the gate said.", _PACKET_LABELS),
     MetricRow(
-        "wakeguard_mute_state", "1 for the device's mute state, 0 for the others.", ("device", "state")
+        "wakeguard_build_info",
+        "Always 1; the version is in the label.",
+        lambda _: [Sample((__version__,), 1.0)],
+        ("version",),
     ),
-    MetricRow("wakeguard_mute_age_seconds", "Time since the mute state began.", ("device",)),
-    MetricRow("wakeguard_interaction_active", "1 inside an interaction.", ("device",)),
-    MetricRow("wakeguard_interaction_left_seconds", "Time the interaction still lasts.", ("device",)),
-    MetricRow("wakeguard_interaction_left_bytes", "Bytes the interaction may still send.", ("device",)),
+    MetricRow(
+        "wakeguard_uptime_seconds",
+        "Time since the gate started.",
+        of_gate(lambda status: status.uptime_s),
+    ),
+    MetricRow(
+        "wakeguard_mode",
+        "1 for the mode the gate is in, 0 for the other.",
+        table_of_gate(lambda status: one_of(status.mode, Mode)),
+        ("mode",),
+    ),
+    MetricRow(
+        "wakeguard_policy_info",
+        "Always 1; the policy is in the label.",
+        info_of_devices(lambda device: device.policy),
+        ("device", "policy"),
+    ),
+    MetricRow(
+        "wakeguard_model_info",
+        "Always 1; the voice model in force is in the label.",
+        info_of_devices(lambda device: device.model),
+        ("device", "model"),
+    ),
+    MetricRow(
+        "wakeguard_period_scale_ratio",
+        "Factor on the policy's heartbeat periods; 1 outside a lab.",
+        of_gate(lambda status: status.period_scale),
+    ),
+    MetricRow(
+        "wakeguard_refused_packets_total",
+        "Packets of the device refused, by what justified them.",
+        table_of_devices(count_refused),
+        ("device", "justification"),
+    ),
+    MetricRow(
+        "wakeguard_packets_total",
+        "Packets by what the gate said.",
+        sum_packets("packets"),
+        _PACKET_LABELS,
+    ),
+    MetricRow(
+        "wakeguard_bytes_total",
+        "Bytes, IP headers included, by what the gate said.",
+        sum_packets("bytes"),
+        _PACKET_LABELS,
+    ),
+    MetricRow(
+        "wakeguard_verdict_duration_seconds",
+        "Time from taking a packet to the kernel's answer, of the packets that were timed.",
+        of_gate(lambda status: status.verdict_times),
+        histogram=True,
+    ),
+    MetricRow(
+        "wakeguard_mute_state",
+        "1 for the device's mute state, 0 for the others.",
+        table_of_devices(lambda device: one_of(device.mute, MuteState)),
+        ("device", "state"),
+    ),
+    MetricRow(
+        "wakeguard_mute_age_seconds",
+        "Time since the mute state began.",
+        of_devices(lambda device: device.mute_age_s),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_paused",
+        "1 while everything of the device passes by the owner's word.",
+        of_devices(lambda device: float(device.paused_left_s is not None)),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_interaction_active",
+        "1 inside an interaction.",
+        of_devices(lambda device: float(device.interaction_left_s is not None)),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_interaction_left_seconds",
+        "Time the interaction still lasts.",
+        of_devices(lambda device: device.interaction_left_s or 0.0),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_interaction_left_bytes",
+        "Bytes the interaction may still send.",
+        of_devices(lambda device: device.interaction_bytes or 0.0),
+        ("device",),
+    ),
     MetricRow(
         "wakeguard_interaction_cause",
         "1 for what set the interaction's end.",
+        table_of_devices(lambda device: one_of(device.interaction_cause, EXTENSIONS)),
         ("device", "cause"),
     ),
-    MetricRow("wakeguard_interactions_total", "Interactions begun by a wake word.", ("device",)),
-    MetricRow("wakeguard_flows", "Flows in the gate's table.", ("device",)),
-    MetricRow("wakeguard_condemned_flows", "Flows refused whole and remembered.", ("device",)),
-    MetricRow("wakeguard_held_packets", "Packets that wait for a wake word.", ("device",)),
-    MetricRow("wakeguard_held_bytes", "Their payload bytes.", ("device",)),
     MetricRow(
-        "wakeguard_held_packets_settled_total", "Packets that waited, by how it ended.", ("device", "outcome")
+        "wakeguard_interactions_total",
+        "Interactions begun by a wake word.",
+        of_devices(lambda device: device.interactions),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_unheard_wakes_total",
+        "Bursts of speech sent as after a wake word, without one that the sensor heard.",
+        of_devices(lambda device: device.unheard_wakes),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_voice_before_refusal_bytes",
+        "Bytes that a voice had sent before it was refused.",
+        of_devices(lambda device: device.voice_leaked),
+        ("device",),
+        histogram=True,
+    ),
+    MetricRow(
+        "wakeguard_flows",
+        "Flows in the gate's table.",
+        of_devices(lambda device: device.flows),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_condemned_flows",
+        "Flows refused whole and remembered.",
+        of_devices(lambda device: device.condemned_flows),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_held_packets",
+        "Packets that wait for a wake word.",
+        of_devices(lambda device: device.holds.packets),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_held_bytes",
+        "Their payload bytes.",
+        of_devices(lambda device: device.holds.bytes),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_held_packets_settled_total",
+        "Packets that waited, by how it ended.",
+        table_of_devices(
+            lambda device: {outcome: getattr(device.holds, outcome) for outcome in HOLD_OUTCOMES}
+        ),
+        ("device", "outcome"),
     ),
     MetricRow(
         "wakeguard_bound_bytes",
         "Payload bytes that can leave in an hour.",
+        sum_bound,
         ("device", "kind", "part"),
     ),
-    MetricRow("wakeguard_sensor_age_seconds", "Time since the sensor was last heard.", ("device",)),
     MetricRow(
-        "wakeguard_sensor_hears", "1 while a microphone and a wake-word detector are at work.", ("device",)
+        "wakeguard_budget_left_ratio",
+        "What may pass at once on a budget, as a part of the most that it saves up.",
+        table_of_devices(
+            lambda device: {name: row.left / row.size for name, row in device.budgets.items() if row.size}
+        ),
+        ("device", "budget"),
     ),
-    MetricRow("wakeguard_sensor_datagrams_total", "Sensor datagrams accepted.", ("device",)),
     MetricRow(
-        "wakeguard_sensor_datagrams_rejected_total", "Sensor datagrams thrown away.", ("device", "cause")
+        "wakeguard_sensor_age_seconds",
+        "Time since the sensor was last heard.",
+        of_devices(lambda device: None if device.sensor is None else device.sensor.age_s),
+        ("device",),
     ),
-    MetricRow("wakeguard_queue_waiting_packets", "Packets waiting in the kernel's queue."),
-    MetricRow("wakeguard_queue_lost_packets_total", "Packets the kernel's queue lost.", ("cause",)),
-    MetricRow("wakeguard_resets_total", "Resets to the far ends of refused connections.", ("outcome",)),
-    MetricRow("wakeguard_failures_total", "Failures by name.", ("failure",)),
-    MetricRow("wakeguard_recording", "1 for what became of the recording, 0 for the rest.", ("state",)),
+    MetricRow(
+        "wakeguard_sensor_hears",
+        "1 while a microphone and a wake-word detector are at work.",
+        of_devices(lambda device: None if device.sensor is None else device.sensor.hears),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_sensor_events_total",
+        "Events taken for the device, from its sensor or by hand.",
+        table_of_devices(lambda device: device.events),
+        ("device", "type"),
+    ),
+    MetricRow(
+        "wakeguard_sensor_datagrams_total",
+        "Sensor datagrams accepted.",
+        of_devices(lambda device: None if device.sensor is None else device.sensor.accepted),
+        ("device",),
+    ),
+    MetricRow(
+        "wakeguard_sensor_datagrams_rejected_total",
+        "Sensor datagrams thrown away.",
+        table_of_devices(lambda device: {} if device.sensor is None else device.sensor.rejected),
+        ("device", "cause"),
+    ),
+    MetricRow(
+        "wakeguard_queue_waiting_packets",
+        "Packets waiting in the kernel's queue.",
+        of_gate(lambda status: status.queue.waiting),
+    ),
+    MetricRow(
+        "wakeguard_queue_lost_packets_total",
+        "Packets the kernel's queue lost.",
+        table_of_gate(lambda status: status.queue.lost),
+        ("cause",),
+    ),
+    MetricRow(
+        "wakeguard_resets_total",
+        "Resets to the far ends of refused connections.",
+        table_of_gate(lambda status: status.resets),
+        ("outcome",),
+    ),
+    MetricRow(
+        "wakeguard_failures_total",
+        "Failures by name.",
+        table_of_gate(lambda status: status.failures),
+        ("failure",),
+    ),
+    MetricRow(
+        "wakeguard_recording",
+        "1 for what became of the recording, 0 for the rest.",
+        table_of_gate(lambda status: one_of(status.recording, RECORDING_STATES)),
+        ("state",),
+    ),
 )
 
-_OUTCOMES: Final = ("released", "refused")
-_BOUND_KINDS: Final = ("unexplained", "local", "explained")
-_RECORDING_STATES: Final = ("off", "on", "failed")
-_Sample = tuple[tuple[str, ...], float]
+PROCESS_METRICS: Final = (
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_start_time_seconds",
+    "process_open_fds",
+    "process_max_fds",
+)
+"""What prometheus_client tells of any process, under the names that every dashboard knows."""
 
 
 class GateCollector(Collector):
@@ -109,15 +291,19 @@ class GateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return every family with the samples of one snapshot."""
         status = self._read_status()
-        for row in METRICS:
-            family = row.make()
-            for labels, value in _SOURCES[row.name](status):
-                family.add_metric(labels, value)  # type: ignore[attr-defined]  # both families have it
-            yield family
+        return (row.collect(status) for row in METRICS)
 
     def describe(self) -> Iterable[Metric]:
         """Return the families without samples, so that registering asks nobody."""
         return [row.make() for row in METRICS]
+
+
+def make_registry(read_status: Callable[[], GateStatus]) -> CollectorRegistry:
+    """Return what a scrape collects: the gate's snapshot and the process's own figures."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(GateCollector(read_status))
+    ProcessCollector(registry=registry)
+    return registry
 
 
 class MetricsServer:
@@ -125,8 +311,7 @@ class MetricsServer:
 
     def __init__(self, read_status: Callable[[], GateStatus], *, address: str, port: int) -> None:
         """Listen. ConfigError when the port is taken or the address is not ours."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(GateCollector(read_status))
+        registry = make_registry(read_status)
         try:
             self._server, self._thread = start_http_server(port, addr=address, registry=registry)
         except OSError as error:
@@ -145,106 +330,3 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def _count(device: DeviceState, row: PacketCount) -> tuple[str, ...]:
-    return (
-        device.name,
-        row.direction,
-        row.packet_class or "",
-        row.justification or "",
-        row.verdict,
-        row.reason,
-    )
-
-
-def _sum_packets(status: GateStatus, field: str) -> Iterable[_Sample]:
-    """Decisions that differ in scope alone share a series."""
-    sums: dict[tuple[str, ...], int] = {}
-    for device in status.devices:
-        for row in device.packets:
-            labels = _count(device, row)
-            sums[labels] = sums.get(labels, 0) + getattr(row, field)
-    return sums.items()
-
-
-def _sum_parts(parts: Mapping[str, float]) -> dict[str, float]:
-    """Endpoints share a part: their addresses are no label."""
-    sums: dict[str, float] = {}
-    for part, size in parts.items():
-        name = part.partition(" ")[0]
-        sums[name] = sums.get(name, 0.0) + size
-    return sums
-
-
-def _one_of(chosen: str, states: Iterable[str], *prefix: str) -> list[_Sample]:
-    return [((*prefix, state), float(state == chosen)) for state in states]
-
-
-def _of_devices(read: Callable[[DeviceState], float | None]) -> Callable[[GateStatus], list[_Sample]]:
-    def collect(status: GateStatus) -> list[_Sample]:
-        values = ((device.name, read(device)) for device in status.devices)
-        return [((name,), value) for name, value in values if value is not None]
-
-    return collect
-
-
-_SOURCES: Final[dict[str, Callable[[GateStatus], Iterable[_Sample]]]] = {
-    "wakeguard_build_info": lambda _: [((__version__,), 1.0)],
-    "wakeguard_uptime_seconds": lambda status: [((), status.uptime_s)],
-    "wakeguard_mode": lambda status: _one_of(status.mode, Mode),
-    "wakeguard_policy_info": lambda status: [((row.name, row.policy), 1.0) for row in status.devices],
-    "wakeguard_period_scale_ratio": lambda status: [((), status.period_scale)],
-    "wakeguard_packets_total": lambda status: _sum_packets(status, "packets"),
-    "wakeguard_bytes_total": lambda status: _sum_packets(status, "bytes"),
-    "wakeguard_mute_state": lambda status: [
-        sample for device in status.devices for sample in _one_of(device.mute, MuteState, device.name)
-    ],
-    "wakeguard_mute_age_seconds": _of_devices(lambda device: device.mute_age_s),
-    "wakeguard_interaction_active": _of_devices(lambda device: float(device.interaction_left_s is not None)),
-    "wakeguard_interaction_left_seconds": _of_devices(lambda device: device.interaction_left_s or 0.0),
-    "wakeguard_interaction_left_bytes": _of_devices(lambda device: device.interaction_bytes or 0.0),
-    "wakeguard_interaction_cause": lambda status: [
-        sample
-        for device in status.devices
-        for sample in _one_of(device.interaction_cause or "", EXTENSIONS, device.name)
-    ],
-    "wakeguard_interactions_total": _of_devices(lambda device: device.interactions),
-    "wakeguard_flows": _of_devices(lambda device: device.flows),
-    "wakeguard_condemned_flows": _of_devices(lambda device: device.condemned_flows),
-    "wakeguard_held_packets": _of_devices(lambda device: device.holds.packets),
-    "wakeguard_held_bytes": _of_devices(lambda device: device.holds.bytes),
-    "wakeguard_held_packets_settled_total": lambda status: [
-        ((device.name, outcome), getattr(device.holds, outcome))
-        for device in status.devices
-        for outcome in _OUTCOMES
-    ],
-    "wakeguard_bound_bytes": lambda status: [
-        ((device.name, kind, part), size)
-        for device in status.devices
-        for kind in _BOUND_KINDS
-        for part, size in _sum_parts(getattr(device.bound, kind)).items()
-    ],
-    "wakeguard_sensor_age_seconds": _of_devices(
-        lambda device: None if device.sensor is None else device.sensor.age_s
-    ),
-    "wakeguard_sensor_hears": _of_devices(
-        lambda device: None if device.sensor is None else device.sensor.hears
-    ),
-    "wakeguard_sensor_datagrams_total": _of_devices(
-        lambda device: None if device.sensor is None else device.sensor.accepted
-    ),
-    "wakeguard_sensor_datagrams_rejected_total": lambda status: [
-        ((device.name, cause), count)
-        for device in status.devices
-        if device.sensor is not None
-        for cause, count in device.sensor.rejected.items()
-    ],
-    "wakeguard_queue_waiting_packets": lambda status: [((), status.queue.waiting)],
-    "wakeguard_queue_lost_packets_total": lambda status: [
-        ((cause,), count) for cause, count in status.queue.lost.items()
-    ],
-    "wakeguard_resets_total": lambda status: [((name,), count) for name, count in status.resets.items()],
-    "wakeguard_failures_total": lambda status: [((name,), count) for name, count in status.failures.items()],
-    "wakeguard_recording": lambda status: _one_of(status.recording, _RECORDING_STATES),
-}
