@@ -37,3 +37,15 @@ class LabError(WakeguardError):
 
 class RecordingError(WakeguardError):
     """What the live gate was asked to record cannot be written."""
+
+
+class JournalError(WakeguardError):
+    """The journal cannot be read or written."""
+
+
+class SetupError(WakeguardError):
+    """The machine could not be set up, or not be left as it was before."""
+
+
+class DatasetError(WakeguardError):
+    """A table cannot be built, read or learnt from; names the file and what is missing."""
