@@ -21,7 +21,7 @@ _BUFFER_BYTES = 1 << 18
 
 
 class DecisionLog:
-    """One file of decisions; it is a ``gate.Audit``."""
+    """One file of decisions; it is an ``onlookers.Audit``."""
 
     def __init__(
         self, path: Path, engine: Engine, *, epoch_ns: int, on_failure: Callable[[RecordingError], None]

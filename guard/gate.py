@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil, inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from guard.core.engine import Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
@@ -22,6 +22,8 @@ from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.histogram import VERDICT_BOUNDS_NS, Histogram
 from guard.netfilter.marks import ACCEPT_MASK, DEVICE_SHIFT, get_device, is_upstream
 from guard.netfilter.queue import condemn
+from guard.onlookers import Audit, Messenger, Witness
+from guard.tally import Tally, Target
 from guard.trace import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ SAMPLE_NS: Final = 10_000_000
 
 _ACCEPT: Final = Verdict.ACCEPT
 _HOLD: Final = Verdict.HOLD
+_REFUSE: Final = Verdict.REFUSE
 _FLOW: Final = Scope.FLOW
 
 
@@ -58,52 +61,6 @@ EVENT_TYPES: Final[dict[type[Event], str]] = {
 ACTING: Final = {Mode.MONITOR: Acting.PASSING, Mode.ENFORCE: Acting.CONDEMNING}
 
 
-class Witness(Protocol):
-    """Who writes down what the engine was told, in that order; ``ns`` is the engine's clock."""
-
-    def packet(self, packet: bytes, device: str, direction: Direction, ns: int) -> None:
-        """Note one packet."""
-
-    def event(self, event: Event, device: str, ns: int) -> None:
-        """Note one event."""
-
-    def mode(self, mode: Mode, ns: int) -> None:
-        """Note that the mode was switched."""
-
-    def settings(self, settings: Settings, ns: int) -> None:
-        """Note that the owner's settings were read again."""
-
-    def timer(self, ns: int) -> None:
-        """Note that the engine's timer was served."""
-
-
-class Messenger(Protocol):
-    """Who tells the far end of a refused connection (``guard.netfilter.reset``). Never raises."""
-
-    def reset(
-        self,
-        packet: bytes,
-        *,
-        mark: int,
-        hook: int,
-        interface: int,
-        now: float,
-        life: int = 0,
-        expected: int | None = None,
-    ) -> None:
-        """Reset the receiver of ``packet``."""
-
-
-class Audit(Protocol):
-    """Who writes down what the engine said."""
-
-    def packet(self, packet: bytes, device: str, direction: Direction, ns: int, decision: Decision) -> None:
-        """Note the decision about one packet."""
-
-    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
-        """Note what became of packets that waited."""
-
-
 @dataclass(slots=True)
 class Settled:
     """How the waiting of a device's packets ended: they passed, or they were refused."""
@@ -112,8 +69,21 @@ class Settled:
     refused: int = 0
 
 
+class _Wait(NamedTuple):
+    """A packet that waits for its verdict; ``packet`` is None where it has passed (monitor, pause)."""
+
+    device: str
+    target: Target
+    octets: int
+    packet: Packet | None
+
+
 class Pause(Exception):  # noqa: N818  # leaves netfilterqueue's loop; no error
     """The batch is over."""
+
+
+def _ignore(_event: Event, _device: str) -> None:
+    """Take no notice."""
 
 
 class Gate:
@@ -130,6 +100,10 @@ class Gate:
         self.witness: Witness | None = None
         self.audit: Audit | None = None
         self.messenger: Messenger | None = None
+        self.tally: Tally | None = None  # who sums up what is refused
+        self.before_event: Callable[[Event, str], None] = _ignore
+        self.after_event: Callable[[Event, str], None] = _ignore
+        self.paused: set[str] = set()  # devices that are judged and carried out as in monitor
         self.open = False  # before: the packets of an earlier gate's rules, answered as ``starting``
         self.starting = 0
         self.unknown_devices = 0
@@ -140,26 +114,44 @@ class Gate:
         self._sample_ns = 0  # the next packet from then on is timed
         self._look_ns = 0  # the earlier of the two: the one question that every packet asks
         self._passing = self.acting is Acting.PASSING
-        # packet_id -> its device, its flow, and the packet, which is None in monitor: it has passed already
-        self._waiting: dict[int, tuple[str, Flow | None, Packet | None]] = {}
+        self._waiting: dict[int, _Wait] = {}  # by packet_id
         self.settled = {name: Settled() for name in self.devices}
         self.events = {name: dict.fromkeys(EVENT_TYPES.values(), 0) for name in self.devices}
-        self._rows = [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]
+        self._rows = self._make_rows()
         self._receive_packet = engine.receive_packet
 
-    def _make_row(self, mark: int) -> tuple[str, Direction] | None:
+    def _make_rows(self) -> list[tuple[str, Direction, bool] | None]:
+        """Return by a mark's highest byte: the device, the direction, whether everything of it passes."""
+        return [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]
+
+    def _make_row(self, mark: int) -> tuple[str, Direction, bool] | None:
         number = get_device(mark)
         if not 1 <= number <= len(self.devices):
             return None
         direction = Direction.UPSTREAM if is_upstream(mark) else Direction.DOWNSTREAM
-        return self.devices[number - 1], direction
+        device = self.devices[number - 1]
+        return device, direction, self._passes(device)
+
+    def _passes(self, device: str) -> bool:
+        return self._passing or device in self.paused
 
     def set_acting(self, acting: Acting) -> None:
         """Carry out verdicts this way from the next packet on."""
         self.acting = acting
         self._passing = acting is Acting.PASSING
-        if self._passing:
-            self._let_pass()
+        self._rows = self._make_rows()
+        self._let_pass()
+
+    def set_paused(self, device: str, *, paused: bool) -> None:
+        """Let everything of ``device`` pass, judged as in monitor; or no longer."""
+        ns = self._read_ns()
+        mode = Mode.MONITOR if paused else self.engine_mode
+        if self.witness is not None:
+            self.witness.mode(mode, device, ns)
+        self.engine.set_mode(mode, device=device)
+        (self.paused.add if paused else self.paused.discard)(device)
+        self._rows = self._make_rows()
+        self._let_pass()
 
     def read_clock(self) -> float:
         """Return the time in seconds, later than every time returned before."""
@@ -206,19 +198,19 @@ class Gate:
             if now >= self.engine.timer:
                 self._serve_timer(ns)
             payload = packet.get_payload()
-            device, direction = row
+            device, direction, passing = row
             if self.witness is not None:
                 self.witness.packet(payload, device, direction, ns)
             decision = self._receive_packet(payload, device=device, direction=direction, now=now)
             verdict = decision.verdict
-            if verdict is _ACCEPT or (self._passing and verdict is not _HOLD):
+            if verdict is _ACCEPT or (passing and verdict is not _HOLD):
                 if direction:  # downstream: the mark stays as it is, a condemned connection is still reset
                     packet.accept()
                 else:
                     packet.set_mark(mark & ACCEPT_MASK)
                     packet.accept()
             elif verdict is _HOLD:
-                self._hold(packet, mark, device)
+                self._hold(packet, mark, device, len(payload))
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
                 condemn(packet)
                 answered = True
@@ -226,6 +218,8 @@ class Gate:
             else:
                 packet.drop()
             answered = True
+            if verdict is _REFUSE and self.tally is not None:
+                self.tally.note(device, self._get_target(), decision, len(payload), ns, passing)
             if self.audit is not None:
                 self.audit.packet(payload, device, direction, ns, decision)
         except BaseException:
@@ -246,6 +240,7 @@ class Gate:
 
     def receive_event(self, event: Event, *, device: str) -> None:
         """Tell the engine of a sensor event, now."""
+        self.before_event(event, device)
         ns = self._read_ns()
         if ns / 1e9 >= self.engine.timer:
             self._serve_timer(ns)
@@ -253,6 +248,7 @@ class Gate:
             self.witness.event(event, device, ns)
         self.events[device][EVENT_TYPES[type(event)]] += 1
         self._release(self.engine.receive_event(event, device=device, now=ns / 1e9), ns)
+        self.after_event(event, device)
 
     def handle_timer(self) -> None:
         """Let the engine do what is due."""
@@ -264,7 +260,7 @@ class Gate:
         """Let the engine judge as in ``mode`` from now on; how it is carried out is ``set_acting``'s."""
         ns = self._read_ns()
         if self.witness is not None:
-            self.witness.mode(mode, ns)
+            self.witness.mode(mode, "", ns)
         self.engine.set_mode(mode)
         self.engine_mode = mode
 
@@ -291,42 +287,52 @@ class Gate:
             self.witness.timer(ns)
         self._release(self.engine.handle_timer(now=ns / 1e9), ns)
 
-    def _hold(self, packet: Packet, mark: int, device: str) -> None:
-        """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
+    def _get_target(self) -> Target:
         facts = self.engine.facts
-        if self._passing:
+        return facts.flow or (facts.protocol, facts.key)
+
+    def _hold(self, packet: Packet, mark: int, device: str, octets: int) -> None:
+        """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
+        passing = self._passes(device)
+        if passing:
             packet.set_mark(mark & ACCEPT_MASK)
             packet.accept()
-            self._waiting[facts.packet_id] = device, facts.flow, None
         else:
             packet.retain()
-            self._waiting[facts.packet_id] = device, facts.flow, packet
+        wait = _Wait(device, self._get_target(), octets, None if passing else packet)
+        self._waiting[self.engine.facts.packet_id] = wait
 
     def _let_pass(self) -> None:
-        """Let what waits in the kernel's queue pass: in monitor nothing waits there."""
-        for packet_id, (device, flow, packet) in self._waiting.items():
-            if packet is not None:
+        """Let what waits in the kernel's queue of devices that pass do so: only its verdict waits on."""
+        for packet_id, wait in self._waiting.items():
+            packet = wait.packet
+            if packet is not None and self._passes(wait.device):
                 packet.set_mark(packet.get_mark() & ACCEPT_MASK)
                 packet.accept()
-                self._waiting[packet_id] = device, flow, None
+                self._waiting[packet_id] = wait._replace(packet=None)
 
     def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
         for packet_id, decision in released:
-            device, flow, packet = self._waiting.pop(packet_id, ("", None, None))
-            if device:
-                settled = self.settled[device]
-                if decision.verdict is _ACCEPT:
-                    settled.released += 1
-                else:
-                    settled.refused += 1
+            wait = self._waiting.pop(packet_id, None)
+            if wait is None:
+                continue
+            device, target, octets, packet = wait
+            settled = self.settled[device]
+            if decision.verdict is _ACCEPT:
+                settled.released += 1
+            else:
+                settled.refused += 1
+                if self.tally is not None:
+                    self.tally.note(device, target, decision, octets, ns, packet is None)
             if packet is None:
                 continue  # in monitor it has passed already
-            if decision.verdict is _ACCEPT or self._passing:
+            if decision.verdict is _ACCEPT or self._passes(device):
                 packet.set_mark(packet.get_mark() & ACCEPT_MASK)
                 packet.accept()
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
                 mark = packet.get_mark()
                 condemn(packet)
+                flow = None if isinstance(target, tuple) else target
                 self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
             else:
                 packet.drop()

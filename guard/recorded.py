@@ -97,9 +97,9 @@ class Recorder:
         """Write an event as it was given to ``Engine.receive_event``."""
         self._record_line(format_entry(event, now_ns=now_ns, device=device))
 
-    def record_mode(self, mode: Mode, *, now_ns: int) -> None:
-        """Write that the mode was switched."""
-        self._record_line(format_entry(mode, now_ns=now_ns))
+    def record_mode(self, mode: Mode, *, device: str = "", now_ns: int) -> None:
+        """Write that the mode was switched, of ``device`` or of all."""
+        self._record_line(format_entry(mode, now_ns=now_ns, device=device))
 
     def record_settings(self, settings: Settings, *, now_ns: int) -> None:
         """Write that the owner's settings were read again."""

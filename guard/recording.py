@@ -38,9 +38,9 @@ class Recording:
         """Note one event."""
         self._write(lambda recorder: recorder.record_event(event, device=device, now_ns=ns))
 
-    def mode(self, mode: Mode, ns: int) -> None:
-        """Note that the mode was switched."""
-        self._write(lambda recorder: recorder.record_mode(mode, now_ns=ns))
+    def mode(self, mode: Mode, device: str, ns: int) -> None:
+        """Note that the mode was switched, of one device or of all."""
+        self._write(lambda recorder: recorder.record_mode(mode, device=device, now_ns=ns))
 
     def settings(self, settings: Settings, ns: int) -> None:
         """Note that the owner's settings were read again."""

@@ -10,10 +10,11 @@ Lines come out in capture order: a packet that is held keeps its place until its
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from guard.capture import Capture, Interface
+from guard.capture import Frame, Interface
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Verdict
@@ -61,7 +62,7 @@ class Replay:
 
     def __init__(
         self,
-        capture: Capture,
+        capture: Iterable[Frame],
         selector: DeviceSelector,
         policy: Policy | None = None,
         *,
@@ -235,7 +236,7 @@ class Replay:
             return
         if isinstance(item, Mode):
             if self._follow_mode:
-                self.engine.set_mode(item)
+                self.engine.set_mode(item, device=entry.device or None)
         elif isinstance(item, Settings):
             if self._follow_limits and item.limits is not None:
                 policy = item.limits.make_policy()

@@ -8,7 +8,8 @@ was told besides events, and when by its own clock, so that a replay repeats eve
     gate began: every limit is in it, so a replay needs nothing else;
 ``{"type":"settings","devices":{..},"limits":{..},"now_ns":N}``  the owner's settings were read again;
 ``{"t":..,"type":"wake",..,"now_ns":N,"device":"kitchen"}``  an event and the engine's clock at its receipt;
-``{"type":"mode","mode":"enforce","now_ns":N}``  the owner switched the mode;
+``{"type":"mode","mode":"enforce","now_ns":N}``  the owner switched the mode; with ``"device":"kitchen"``
+    that of one alone, which was paused (monitor) or no longer is;
 ``{"type":"timer","now_ns":N}``  the engine's timer was served.
 """
 
@@ -119,7 +120,8 @@ def read_trace(path: Path) -> Trace:
 def format_entry(item: Item, *, now_ns: int, device: str = "") -> str:
     """Return the line (no newline) of a recorded trace that ``read_trace`` reads back."""
     if isinstance(item, Mode):
-        return f'{{"type":"mode","mode":"{item.value}","now_ns":{now_ns}}}'
+        whose = f',"device":{json.dumps(device)}' if device else ""
+        return f'{{"type":"mode","mode":"{item.value}","now_ns":{now_ns}{whose}}}'
     if isinstance(item, TimerServed):
         return f'{{"type":"timer","now_ns":{now_ns}}}'
     if isinstance(item, Settings):
@@ -156,15 +158,13 @@ def _parse(line: bytes) -> Entry | Gate | TraceHeader:
     if isinstance(now_ns, bool) or not isinstance(now_ns, int) or abs(now_ns) >= 1 << 63:
         raise EventError("now_ns must be a whole number of nanoseconds")
     now = now_ns / NANOSECONDS
-    if kind == "mode" and fields.keys() == {"type", "mode"}:
-        return Entry(now, _parse_mode(fields["mode"]))
+    if kind == "mode" and fields.keys() - {"device"} == {"type", "mode"}:
+        return Entry(now, _parse_mode(fields["mode"]), _parse_name(fields.get("device", "")))
     if kind == "settings":
         return Entry(now, _parse_settings(fields, {"type"}))
     if kind == "timer" and fields.keys() == {"type"}:
         return Entry(now, TimerServed())
-    device = fields.pop("device", "")
-    if not isinstance(device, str):
-        raise EventError("device must be a text")
+    device = _parse_name(fields.pop("device", ""))
     event = parse_line(json.dumps(fields))
     if isinstance(event, TraceHeader):
         raise EventError("a trace line has no now_ns")
@@ -197,6 +197,12 @@ def _parse_device(name: str, row: object) -> DeviceSettings:
     ):
         raise EventError(f'device {name!r} needs "sensor" and may have "balanced": true or false')
     return DeviceSettings(**row)
+
+
+def _parse_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise EventError("device must be a text")
+    return value
 
 
 def _parse_mode(value: object) -> Mode:

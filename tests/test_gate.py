@@ -83,6 +83,8 @@ class ScriptedEngine:
         self.facts = self
         self.packet_id = 0
         self.flow: Any = None
+        self.protocol = 17
+        self.key = b""
 
     def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
         self.packet_id += 1
@@ -101,8 +103,8 @@ class ScriptedEngine:
         self.timer = float("inf")
         return self.released
 
-    def set_mode(self, mode: Mode) -> None:
-        self.told.append(("mode", mode))
+    def set_mode(self, mode: Mode, *, device: str | None = None) -> None:
+        self.told.append(("mode", mode) if device is None else ("mode", mode, device))
 
     def set_policy(self, policy: Policy, devices: object, *, now: float) -> None:
         self.told.append(("policy", now))
@@ -424,8 +426,8 @@ class Notes:
     def event(self, event: Event, device: str, ns: int) -> None:
         self.notes.append(("event", ns))
 
-    def mode(self, mode: Mode, ns: int) -> None:
-        self.notes.append((mode.value, ns))
+    def mode(self, mode: Mode, device: str, ns: int) -> None:
+        self.notes.append((f"{device} {mode.value}".strip(), ns))
 
     def settings(self, settings: Settings, ns: int) -> None:
         self.notes.append(("settings", ns))
@@ -462,3 +464,51 @@ def test_the_scripted_engine_is_like_the_real_one() -> None:
     gate.set_acting(Acting.PASSING)
     assert receive(gate).answer == UP & ~UNJUDGED
     assert engine.facts.packet_id == 2
+
+
+class Refused:
+    """A tally that keeps every note."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[Any, ...]] = []
+
+    def note(self, *note: Any) -> None:
+        self.notes.append(note)
+
+
+def test_each_refusal_is_tallied_once_and_nothing_else_is() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, ACCEPT, DROP, HOLD, HOLD, CUT)
+    gate.tally = refused = Refused()  # type: ignore[assignment]  # a double
+    for _ in range(4):
+        receive(gate)
+    engine.released = [(3, ACCEPT), (4, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    gate.set_paused("kitchen", paused=True)
+    receive(gate)
+    target = (17, b"")
+    assert [(note[0], note[1], note[2], note[3], note[5]) for note in refused.notes] == [
+        ("kitchen", target, DROP, 4, False),
+        ("kitchen", target, CUT, 4, False),
+        ("kitchen", target, CUT, 4, True),
+    ]
+
+
+def test_a_paused_device_passes_and_the_others_do_not() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD, CUT, DROP, HOLD, CUT, CUT)
+    bath = make_upstream_mark(2)
+    waiting, other = receive(gate), receive(gate, bath)
+    gate.set_paused("kitchen", paused=True)
+    assert (waiting.answer, other.answer) == (UP & ~UNJUDGED, UNANSWERED)
+    assert receive(gate).answer == UP & ~UNJUDGED
+    assert receive(gate, bath).answer == DROPPED
+    assert receive(gate).answer == UP & ~UNJUDGED
+    engine.released = [(1, CUT), (2, CUT)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert other.answer == bath | CONDEMNED
+    gate.set_acting(Acting.DROPPING)
+    assert receive(gate).answer == UP & ~UNJUDGED
+    gate.set_acting(Acting.CONDEMNING)
+    gate.set_paused("kitchen", paused=False)
+    assert receive(gate).answer == UP | CONDEMNED
+    modes = [told[1:] for told in engine.told if told[0] == "mode"]
+    assert modes == [(Mode.MONITOR, "kitchen"), (Mode.ENFORCE, "kitchen")]

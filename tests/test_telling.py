@@ -106,7 +106,7 @@ def test_a_recording_that_fails_ends_once_and_raises_nothing(tmp_path: Path) -> 
     for step in range(3):
         recording.event(MuteEvent(0.0, MuteState.MUTED), "kitchen", 2 + step)
         recording.packet(b"\x45", "kitchen", Direction.UPSTREAM, 3 + step)
-        recording.mode(Mode.ENFORCE, 4 + step)
+        recording.mode(Mode.ENFORCE, "", 4 + step)
         recording.timer(5 + step)
         recording.flush()
     active.append(recording.active)

@@ -74,10 +74,13 @@ class Engine:
 
     # -- what it is told ---------------------------------------------------------------------------
 
-    def set_mode(self, mode: Mode) -> None:
-        """Carry out refusals from now on, or only report them. Condemned flows stay known in both."""
-        for device in self._devices.values():
-            device.enforce = mode is Mode.ENFORCE
+    def set_mode(self, mode: Mode, *, device: str | None = None) -> None:
+        """Carry out refusals from now on, or only report them; of one ``device`` or of all.
+
+        Condemned flows stay known in both.
+        """
+        for state in self._devices.values() if device is None else (self._devices[device],):
+            state.enforce = mode is Mode.ENFORCE
 
     def set_policy(self, policy: Policy, devices: Mapping[str, DeviceSettings], *, now: float) -> None:
         """Go on under other limits for the same ``devices``; connections and budgets stay as they are.

@@ -1,0 +1,80 @@
+"""Refusals, summed until somebody writes them down.
+
+The gate tells of each refused packet; a row is kept for each connection and answer, and rows are bounded:
+when too many connections are refused at once, further ones are counted without their names. Nothing is lost:
+the sums are always those of the gate's own counters. This file knows neither clock nor disk.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from guard.core.flow import Flow
+from guard.core.packet import format_key
+from guard.core.verdict import Decision, Reason
+
+MAX_ROWS: Final = 256
+"""Connections and answers told apart between two writings: what a flood can make the disk write."""
+
+_ENGINE_ERROR: Final = Reason.ENGINE_ERROR
+Target = Flow | tuple[int, bytes]
+"""A connection, or the protocol and key of a packet that belongs to none."""
+
+
+class TallyRow(NamedTuple):
+    """What was refused; times are the engine's clock in nanoseconds."""
+
+    device: str
+    flow: str
+    decision: Decision
+    passed: bool
+    packets: int
+    bytes: int
+    first_ns: int
+    last_ns: int
+
+
+class Tally:
+    """The sums since they were taken last."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, Target | None, Decision, bool], list[int]] = {}
+
+    def note(
+        self,
+        device: str,
+        target: Target,
+        decision: Decision,
+        octets: int,
+        ns: int,
+        passed: bool,  # noqa: FBT001  # one flat call on the packet's path
+    ) -> None:
+        """Count one refused packet of ``octets`` bytes; ``passed``: it passed all the same."""
+        if decision.reason is _ENGINE_ERROR:
+            octets = 0  # the engine counts no bytes of what it could not read
+        rows = self._rows
+        key: tuple[str, Target | None, Decision, bool] = (device, target, decision, passed)
+        row = rows.get(key)
+        if row is None and len(rows) >= MAX_ROWS:
+            key = (device, None, decision, passed)
+            row = rows.get(key)
+        if row is None:
+            rows[key] = [1, octets, ns, ns]
+            return
+        row[0] += 1
+        row[1] += octets
+        row[3] = ns
+
+    def take(self) -> list[TallyRow]:
+        """Return the sums and begin anew."""
+        rows, self._rows = self._rows, {}
+        return [
+            TallyRow(device, _name(target), decision, passed, *sums)
+            for (device, target, decision, passed), sums in rows.items()
+        ]
+
+
+def _name(target: Target | None) -> str:
+    if target is None:
+        return ""
+    return format_key(*target) if isinstance(target, tuple) else target.get_name()
