@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from guard.capture import Frame, Interface
+from guard.capture import Capture, Frame, Interface
 from guard.core.verdict import Direction
 from guard.link import NOT_IP, get_locator
 from guard.selector import EPB_DIRECTION_MASK, EPB_DIRECTIONS, get_addresses
@@ -137,3 +138,12 @@ def describe_candidates(hosts: list[Host], limit: int = 5) -> str:
     if len(ranked) > limit:
         texts.append(f"{len(ranked) - limit} more (see: wakeguard devices)")
     return "; ".join(texts)
+
+
+def explain_absence(path: Path, device: str) -> str:
+    """Return the line that says who is in the capture, since ``device`` is not."""
+    household = Household()
+    household.read(Capture(path))
+    hosts = household.list_hosts()
+    known = f"it holds {describe_candidates(hosts)}" if hosts else "it holds no frame"
+    return f"device {device} is not in {path}: {known}"
