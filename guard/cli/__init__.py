@@ -41,6 +41,7 @@ COMMANDS: dict[str, CommandRow] = {
     "off": CommandRow("guard.cli.live:off", "Take the gate out of the way."),
     "rules": CommandRow("guard.cli.firewall:rules", "Render, apply, check or remove the firewall rules."),
     "replay": CommandRow("guard.cli.offline:replay", "Judge the packets of a capture."),
+    "explain": CommandRow("guard.cli.explain:explain", "Tell why packets get their verdicts."),
     "devices": CommandRow("guard.cli.offline:devices", "List who is in a capture."),
     "lab": CommandRow("guard.cli.lab:lab", "Try the gate on a simulated household."),
 }

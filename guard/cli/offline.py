@@ -16,6 +16,7 @@ from guard.errors import CaptureError
 if TYPE_CHECKING:
     from guard.capture import Capture
     from guard.household import Host
+    from guard.lines import Write
     from guard.replay import Replay
     from guard.trace import Trace
 
@@ -43,40 +44,71 @@ def replay(
     capture: Path, device: str, events: Path | None, mode: str | None, policy: str | None, form: str
 ) -> None:
     """Judge what a device sent in a capture (pcap, pcapng, also .gz)."""
+    packets, run = make_replay(
+        capture,
+        device,
+        events,
+        mode=mode,
+        policy=policy,
+        write=sys.stdout.write if form == "jsonl" else None,
+    )
+    try:
+        run_replay(run, packets)
+    except CaptureError:
+        if form == "table" and run.totals.upstream:
+            _print_report(run)
+        raise
+    require_device(run, capture, device)
+    if form == "table":
+        _print_report(run)
+
+
+def make_replay(
+    capture: Path,
+    device: str,
+    events: Path | None,
+    *,
+    mode: str | None,
+    policy: str | None,
+    write: Write | None = None,
+) -> tuple[Capture, Replay]:
+    """Return a capture and the replay of it that the options of a command ask for; nothing has run yet."""
     from guard.capture import Capture
     from guard.core.verdict import Mode
-    from guard.household import describe_candidates
     from guard.replay import Replay
     from guard.selector import DeviceSelector
     from guard.trace import Trace, read_trace
 
     trace = read_trace(events) if events else Trace()
     packets = Capture(capture)
-    selector = DeviceSelector(_resolve_device(capture, device, trace))
     run = Replay(
         packets,
-        selector,
+        DeviceSelector(_resolve_device(capture, device, trace)),
         mode=Mode(mode) if mode else None,
         balanced=None if policy is None else policy == "balanced",
         trace=trace,
-        write=sys.stdout.write if form == "jsonl" else None,
+        write=write,
     )
+    return packets, run
+
+
+def run_replay(run: Replay, packets: Capture) -> None:
+    """Run it, with a progress bar where that pays; CaptureError after everything before the damage."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    try:
-        with _show_progress(packets):
-            run.run()
-    except CaptureError:
-        if form == "table" and run.totals.upstream:
-            _print_report(run)
-        raise
+    with _show_progress(packets):
+        run.run()
+
+
+def require_device(run: Replay, capture: Path, device: str) -> None:
+    """Raise CaptureError, naming who is there, when the device is not in the capture."""
+    from guard.household import describe_candidates
+
     seen = run.totals
     if not (seen.upstream or seen.downstream or seen.not_ip):
         hosts = _survey(capture)
         known = f"it holds {describe_candidates(hosts)}" if hosts else "it holds no frame"
         raise CaptureError(f"device {device} is not in {capture}: {known}")
-    if form == "table":
-        _print_report(run)
 
 
 @click.command()
