@@ -22,8 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from math import inf
 
 from guard.core.budget import TokenBucket
+from guard.core.burst import Burst
 from guard.core.hello import ClientHello, Outcome, parse_client_hello, parse_server_hello
 from guard.core.policy import Heartbeat, Policy
 from guard.core.suite import TLS_1_3, Suite, get_suite
@@ -37,7 +39,7 @@ from guard.core.tls import (
     RecordStream,
 )
 from guard.core.verdict import Reason
-from guard.core.voice import VoiceRun, get_voice_lengths
+from guard.core.voice import MAX_GAP_S, VoiceRun, get_pre_roll_lengths, get_voice_lengths
 
 _FRAMED = Framing.FRAMED
 _ALERT_BYTES = 2  # RFC 8446, 6
@@ -75,12 +77,15 @@ class Conversation:
         "_pings_out",
         "_pings_owed",
         "_policy",
+        "_pre_roll_lengths",
         "_voice_lengths",
+        "burst",
         "client",
         "client_hello",
         "finished",
         "gap_reason",
         "heartbeat_reply",
+        "probe_at",
         "server",
         "suite",
         "version",
@@ -113,7 +118,10 @@ class Conversation:
         self.gap_reason = Reason.MIDSTREAM  # why framing had to be inferred
         self.heartbeat_reply = False
         self.voice: VoiceRun | None = None  # from the first record of a voice's length on
+        self.burst: Burst | None = None  # where all of the application data is looked at: ``observe``
+        self.probe_at = -inf  # when the last record came with which a voice may begin
         self._voice_lengths = get_voice_lengths(None)
+        self._pre_roll_lengths = get_pre_roll_lengths(None)
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
         self._hello_cap = policy.hello_bytes
@@ -124,7 +132,7 @@ class Conversation:
         }
         if not from_start:
             self.server.asked = self._lengths
-            self.client.asked = _get_asked(frozenset(self._lengths), None)
+            self._ask()
         self._last_beat: dict[int, float] = {}  # record length -> when it was last a heartbeat
         self._pings_out = 0  # PINGs of the device that the server has not answered
         self._pings_owed = 0  # PINGs of the server that the device may answer
@@ -140,8 +148,7 @@ class Conversation:
         """Judge a record by its header; what is a handshake is charged here, whatever order it came in."""
         if content_type == _APPLICATION_DATA and self.finished and length not in self._lengths:
             self.client.reason = None
-            if length in self._voice_lengths:
-                self._hear(length, now)
+            self._hear(length, now)
             return KIND_APP_DATA  # nearly every record
         kind = self._classify(content_type, length, now)
         if kind == KIND_HANDSHAKE and not self._handshakes.take(RECORD_HEADER_BYTES + length, now):
@@ -208,7 +215,7 @@ class Conversation:
     def _finish(self) -> None:
         self.finished = True
         if self.version:
-            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)
+            self._ask()
 
     def _count_alert(self, length: int) -> int:
         expected = _ALERT_BYTES
@@ -224,8 +231,7 @@ class Conversation:
     def _beat_or_app_data(self, length: int, now: float) -> int:
         beat = self._lengths.get(length)
         if beat is None:
-            if length in self._voice_lengths:
-                self._hear(length, now)
+            self._hear(length, now)
             return self._app_data(None)
         if beat.ping:
             if self._pings_owed:
@@ -242,12 +248,49 @@ class Conversation:
             self._last_beat[length] = now
         return kind
 
+    # -- voice -----------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Look at all of the application data from now on, not only at records of a voice's length.
+
+        Needed where some of it may pass for what it looks like; elsewhere it would only cost time.
+        """
+        if self.burst is None:
+            self.burst = Burst(self._policy.voice)
+            self.client.asked = None
+
+    def is_voice_like(self, now: float) -> bool:
+        """Say whether a voice is being sent, for certain or as far as the model can tell."""
+        if self.voice is not None and self.voice.is_voice(now):
+            return True
+        return self.burst is not None and self.burst.is_voice(now)
+
+    def let_pass(self, size: int, now: float) -> None:
+        """Take it that ``size`` bytes pass on a budget, in case that they turn out to be a voice's."""
+        if self.voice is not None and now - self.voice.last_at <= MAX_GAP_S:
+            self.voice.left += size
+        if self.burst is not None:
+            self.burst.left += size
+
     def _hear(self, length: int, now: float) -> None:
-        voice = self.voice
-        if voice is None:
-            voice = self.voice = VoiceRun()
-        if voice.receive(length, self._voice_lengths[length], now):
+        speech_s = self._voice_lengths.get(length)
+        became = False
+        if speech_s is not None:
+            if self.voice is None:
+                self.voice = VoiceRun()
+            became = self.voice.receive(length, speech_s, now)
+            self.probe_at = now
+        if self.burst is not None:
+            became = self.burst.receive(length, now, lattice=speech_s is not None) or became
+            if length in self._pre_roll_lengths:
+                self.probe_at = now
+        if became:
             self._on_voice(now)
+
+    def _ask(self) -> None:
+        """Set which records the framing must ask about; the others are application data without a word."""
+        if self.burst is None:
+            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)
 
     def _charge_beat(self, now: float) -> int:
         return KIND_SYN if self._bucket.take(1, now) else self._app_data(Reason.HEARTBEAT_BUDGET)
@@ -303,6 +346,7 @@ class Conversation:
             server_hello.version, server_hello.cipher_suite, encrypt_then_mac=server_hello.encrypt_then_mac
         )
         self._voice_lengths = get_voice_lengths(self.suite)
+        self._pre_roll_lengths = get_pre_roll_lengths(self.suite)
         self._lengths = (
             {self.suite.get_length(beat.plaintext): beat for beat in self._policy.heartbeats}
             if self.suite is not None
@@ -310,4 +354,4 @@ class Conversation:
         )
         self.server.asked = self._lengths
         if self.finished:
-            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)
+            self._ask()

@@ -7,6 +7,7 @@ how a packet is read (``segment``), other devices, the clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 
 from guard.core.context import NEVER, Context
 from guard.core.event import MuteState
@@ -101,7 +102,9 @@ class Device:
         self.holds = HoldTable(policy)
         self.watch = VoiceWatch(name, policy, self.context, notices)
         buckets = self.judge.buckets
-        self.flows = FlowTable(policy, buckets["heartbeat"], buckets["handshake"], self.hear_voice)
+        self.flows = FlowTable(
+            policy, buckets["heartbeat"], buckets["handshake"], self.hear_voice, observed=settings.balanced
+        )
         self.counts_up: dict[Decision, list[int]] = {}  # decision -> [packets, bytes]
         self.counts_down: dict[Decision, list[int]] = {}
         self.wakes_at = NEVER  # when the last interaction began
@@ -130,7 +133,7 @@ class Device:
         self.context.set_policy(policy)
         self.holds.set_policy(policy)
         self.watch.set_policy(policy)
-        self.flows.set_policy(policy)
+        self.flows.set_policy(policy, observed=settings.balanced)
 
     def get_status(self, now: float) -> DeviceStatus:
         """Return the state at ``now``."""
@@ -156,7 +159,7 @@ class Device:
             voice_leaked=tuple(self.watch.leaked),
             voice_leaked_bytes=self.watch.leaked_bytes,
             budgets={name: bucket.get_left(now) for name, bucket in self.judge.buckets.items()},
-            model=None,
+            model=None if self._policy.voice is None else self._policy.voice.name,
         )
 
     def get_counts(self) -> Iterator[tuple[Direction, Decision, int, int]]:
@@ -246,15 +249,15 @@ class Device:
             return None
         return self.flag(answer) if after else answer
 
-    def settle(self, hold: FlowHold, now: float) -> list[tuple[int, Decision]]:
-        """Judge what waited, for good, and in order."""
+    def settle(self, hold: FlowHold, now: float, due: float = inf) -> list[tuple[int, Decision]]:
+        """Judge what waited, for good, and in order; of a probe only what is ``due``."""
         flow = hold.flow
         refused = flow is not None and flow.condemned
         reusable = now >= self.context.interaction_until  # refusals then differ in nothing but what waited
         previous: tuple[Decision, bool, bool] | None = None
         answer: Decision | None = None
         settled: list[tuple[int, Decision]] = []
-        for packet_id, since, size, octets, told, after in self.holds.take(hold):
+        for packet_id, since, size, octets, told, after in self.holds.take(hold, due):
             same = (told, after, refused)
             if answer is None or answer.scope is not _FLOW or same != previous or not reusable:
                 answer = self._judge_held(flow, told, since, size, now, refused=refused)
@@ -265,7 +268,8 @@ class Device:
             self.count(answer, octets)
             settled.append((packet_id, answer))
         if flow is not None:
-            flow.held_seq = None
+            if not hold.packets:
+                flow.held_seq = None
             if refused:
                 self.condemn(flow, now)
         return settled
@@ -299,11 +303,12 @@ class Device:
         for hold in self.holds:
             if hold.deadline > due:
                 continue
-            voice = hold.flow.conversation.voice if hold.flow is not None else None
-            if hold.waiting is Waiting.PROBE and voice is not None and voice.is_voice(due):
+            if hold.waiting is Waiting.WAKE_WORD or hold.flow is None or hold.flow.condemned:
+                settled += self.settle(hold, due)
+            elif hold.flow.conversation.is_voice_like(due):
                 self.holds.wait_on(hold)
             else:
-                settled += self.settle(hold, due)
+                settled += self.settle(hold, due, due)
         self.watch.look_again(due)
         return settled
 

@@ -282,6 +282,10 @@ class Engine:
         life = max((state.flows.get_life(key) for state in self._devices.values()), default=1)
         return f"{format_key(facts.protocol, key)} #{life}"
 
+    def get_device(self, device: str) -> Device:
+        """Return one device's state for whoever writes down what becomes of it; it may only be read."""
+        return self._devices[device]
+
     def get_status(self, device: str, *, now: float) -> DeviceStatus:
         """Return one device's state (KeyError for a device that was not set up)."""
         return self._devices[device].get_status(now)

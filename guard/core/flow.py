@@ -189,13 +189,31 @@ class Flow:
 class FlowTable:
     """The flows of one device by the keys of both directions; at most ``max_flows`` of them."""
 
-    __slots__ = ("_flows", "_lives", "_on_voice", "_policy", "get", "handshakes", "heartbeats", "ledger")
+    __slots__ = (
+        "_flows",
+        "_lives",
+        "_observed",
+        "_on_voice",
+        "_policy",
+        "get",
+        "handshakes",
+        "heartbeats",
+        "ledger",
+    )
 
     def __init__(
-        self, policy: Policy, heartbeats: TokenBucket, handshakes: TokenBucket, on_voice: VoiceHeard
+        self,
+        policy: Policy,
+        heartbeats: TokenBucket,
+        handshakes: TokenBucket,
+        on_voice: VoiceHeard,
+        *,
+        observed: bool,
     ) -> None:
+        """``observed``: all application data may use a budget, so all of it is looked at."""
         self._policy = policy
         self._on_voice = on_voice
+        self._observed = observed
         self._flows: dict[bytes, Flow] = {}
         self._lives: dict[bytes, int] = {}
         self.heartbeats = heartbeats
@@ -209,9 +227,13 @@ class FlowTable:
     def __iter__(self) -> Iterator[Flow]:
         return (flow for key, flow in self._flows.items() if key is flow.key)
 
-    def set_policy(self, policy: Policy) -> None:
+    def set_policy(self, policy: Policy, *, observed: bool) -> None:
         """Go on under other limits; flows that are there keep those with which they began."""
         self._policy = policy
+        if observed and not self._observed:
+            for flow in self:
+                flow.conversation.observe()
+        self._observed = observed
 
     def get_life(self, key: bytes) -> int:
         """Return which life a tuple is in, or would be in as a flow in mid-stream."""
@@ -239,6 +261,8 @@ class FlowTable:
             isn=isn,
             on_voice=self._on_voice,
         )
+        if self._observed:
+            flow.conversation.observe()
         self._flows[key] = flow
         self._flows[reverse_key(key)] = flow
         return flow

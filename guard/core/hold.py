@@ -7,7 +7,8 @@ Waiting packets of a connection leave in order or not at all. Once one waits, ev
 on that connection waits behind it.
 
     WAITING   for a wake word, until ``hold_s`` after the first packet
-    PROBING   whether this is a voice at all, ``probe_s``; then WAITING or released
+    PROBING   whether this is a voice at all, each packet for ``probe_s``; then released, or, once a run of
+              them is a voice, all of them WAITING
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
+from math import inf
 
 from guard.core.flow import Flow
 from guard.core.policy import Policy
-from guard.core.verdict import Decision
+from guard.core.verdict import Decision, Verdict
 
 
 class Waiting(Enum):
@@ -77,7 +79,7 @@ class HoldTable:
 
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
-        return min((hold.deadline for hold in self._holds.values()), default=float("inf"))
+        return min((hold.deadline for hold in self._holds.values()), default=inf)
 
     def get(self, flow: Flow | None) -> FlowHold | None:
         """Return what waits of a connection."""
@@ -116,9 +118,24 @@ class HoldTable:
         hold.waiting = Waiting.WAKE_WORD
         hold.deadline = hold.packets[0][1] + self._policy.hold_s
 
-    def take(self, hold: FlowHold) -> deque[Held]:
-        """Return the packets of a connection in order; it waits no longer."""
-        del self._holds[hold.flow]
-        self.packets -= len(hold.packets)
-        self.bytes -= hold.bytes
-        return hold.packets
+    def take(self, hold: FlowHold, due: float = inf) -> deque[Held]:
+        """Return packets of a connection in order; they wait no longer.
+
+        All of them, or the foremost whose probe ends by ``due``, and what waits for nothing but those. The
+        others go on waiting, each as long as the first did.
+        """
+        packets, probe_s = hold.packets, self._policy.probe_s
+        taken: deque[Held] = deque()
+        size = 0
+        while packets and (packets[0][1] + probe_s <= due or packets[0][4].verdict is not Verdict.HOLD):
+            held = packets.popleft()
+            size += held[2]
+            taken.append(held)
+        self.packets -= len(taken)
+        self.bytes -= size
+        hold.bytes -= size
+        if packets:
+            hold.deadline = packets[0][1] + probe_s
+        else:
+            del self._holds[hold.flow]
+        return taken

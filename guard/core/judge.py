@@ -170,24 +170,24 @@ class Judge:
         """
         context = self.context
         if context.closed is None:
-            voice = flow.conversation.voice
+            conversation = flow.conversation
             if now < context.interaction_until:
+                voice = conversation.voice  # what only the model takes for one widens nothing
                 if voice is not None and voice.is_voice(now):
                     context.hear_voice(now)
                     flow.answers = True
             elif reason is None and (flow.lineage or self._balanced):
-                if voice is not None and voice.is_voice(now):
+                if conversation.is_voice_like(now):
                     reason = Reason.VOICE_LIKE
-                elif voice is not None and voice.last_at == now and may_wait:
+                elif conversation.probe_at == now and may_wait:
                     return _PROBING
                 else:
                     bucket, passed = self._upkeep[flow.lineage]
                     if bucket.take(size, now):
-                        if packet_class is APP_DATA:
-                            if voice is not None and voice.is_going_on(now):
-                                voice.left += size
-                            return passed
-                        return decision(packet_class, None, _ACCEPT, None, passed.reason)
+                        if packet_class is not APP_DATA:
+                            return decision(packet_class, None, _ACCEPT, None, passed.reason)
+                        conversation.let_pass(size, now)
+                        return passed
         return self.judge_app_data(size, now, reason, packet_class, may_wait=may_wait)
 
     def judge_plain(self, flow: Flow, size: int, now: float) -> Decision:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from guard.core.budget import Budget
+from guard.core.burst import VoiceModel
 from guard.core.verdict import Justification, Reason, Scope, Verdict
 
 
@@ -154,6 +155,7 @@ class Policy:
     budgets: Mapping[str, Budget]
     exceptions: Mapping[Reason, Action]
     endpoints: tuple[Endpoint, ...]
+    voice: VoiceModel | None = None  # what tells a voice that no measured codec sent; None: it is missing
 
     @classmethod
     def from_mapping(cls, policy: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Policy:

@@ -181,6 +181,8 @@ def _open_flow(
             flow.mark_inbound()
         flow.answered = not known
         flow.lineage = now < device.context.interaction_until
+        if flow.lineage:
+            flow.conversation.observe()  # it may use a budget afterwards
     flow.last_seen = now
     device.facts.flow = flow
     if size:

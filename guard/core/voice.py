@@ -1,40 +1,60 @@
-"""Does a connection send a voice? Known from the lengths and times of its records alone.
+"""Does a connection send a voice? What is certain, from the lengths and times of its records alone.
 
-Knows: voice is hard constant bit rate, so its records sit on a lattice of lengths, one after the other; how
-much speech a record of each length holds; that speech from before the wake word leaves faster than it was
-spoken. Refuses to know: verdicts.
+Knows: voice is hard constant bit rate, so its records sit on a lattice of lengths, one after the other, and
+hold as much speech as time passes; speech from before the wake word leaves faster than it was spoken. Refuses
+to know: codecs nobody has measured (the model's part, ``burst``), verdicts.
 
 Measured on captures of 2018 to 2022: Opus at 32 kbit/s sends plaintexts of 9 + 80k bytes (an HTTP/2 frame
 header and 20 ms frames), an older device 8 + 400k (SPDY, 64 kbit/s), one 9 + 1024 (LPCM). In 13 hours of idle
 and muted traffic at most one record of such a length fell into any second to one address; a conversation has
-57 to 67 a second, and its fifth comes at most 106 ms after its first.
+57 to 67 a second, and its fifth comes at most 106 ms after its first. One device sends what it heard before
+the wake word in a single record of 71 to 73 frames, 30 ms before the others.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from functools import cache
+from math import inf
 
 from guard.core.suite import Suite
 
 RUN = 5  # records of such lengths, one after the other, that make a voice
+RUN_COVERS = 0.4  # of the time that passed, at least so much is speech in them; 0.75 was the least seen
+EQUAL_RUN = 3  # likewise, where all are equally long and hold as much speech as time has passed
+EQUAL_RUN_COVERS = 0.8
 MAX_GAP_S = 1.0  # between two of them
 
 BURST_S = 0.25  # from a run's first record: a pre-roll burst shows within it
 BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody speaks so fast
 
 # What a voice had sent before it was refused: upper bounds of the classes it is counted in, in bytes.
-LEAK_BOUNDS = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, math.inf)
+LEAK_BOUNDS = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, inf)
 
-_FRAMES, _SPDY_FRAMES, _LPCM_FRAMES = range(1, 26), range(1, 11), range(1, 5)  # at most half a second
-# plaintext -> seconds of speech in it; of two readings of a length the shorter
-PLAINTEXTS: Mapping[int, float] = {
-    **{9 + 1024 * k: 0.032 * k for k in _LPCM_FRAMES},
-    **{8 + 400 * k: 0.050 * k for k in _SPDY_FRAMES},
-    **{9 + 80 * k: 0.020 * k for k in _FRAMES},
-}
+_LONGEST = 16384  # bytes of plaintext in a record (RFC 8446, 5.1)
+_CODECS = ((9, 1024, 0.032), (8, 400, 0.050), (9, 80, 0.020))  # before the frames, a frame, seconds of it
 _COMMON_OVERHEADS = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where the suite is unknown
+
+
+def _list_plaintexts(most_s: float) -> dict[int, float]:
+    """Return plaintext -> seconds of speech of at most ``most_s``; of two readings the shorter."""
+    return {
+        before + count * frame: count * seconds
+        for before, frame, seconds in _CODECS
+        for count in range(1, (_LONGEST - before) // frame + 1)
+        if count * seconds <= most_s
+    }
+
+
+PLAINTEXTS: Mapping[int, float] = _list_plaintexts(0.5)  # nobody waits longer to send what is being said
+_PRE_ROLLS = frozenset(_list_plaintexts(inf)) - frozenset(PLAINTEXTS)
+
+
+def _get_lengths(plaintexts: Iterable[int], suite: Suite | None) -> dict[int, int]:
+    if suite is None:
+        return {size + overhead: size for size in plaintexts for overhead in _COMMON_OVERHEADS}
+    return {suite.get_length(size): size for size in plaintexts}
 
 
 @cache
@@ -43,14 +63,16 @@ def get_voice_lengths(suite: Suite | None) -> Mapping[int, float]:
 
     Under any common suite when it is None.
     """
-    lengths: dict[int, float] = {}
-    for size, seconds in PLAINTEXTS.items():
-        sizes = (
-            [size + overhead for overhead in _COMMON_OVERHEADS] if suite is None else [suite.get_length(size)]
-        )
-        for length in sizes:
-            lengths[length] = min(seconds, lengths.get(length, math.inf))
-    return lengths
+    return {length: PLAINTEXTS[size] for length, size in _get_lengths(PLAINTEXTS, suite).items()}
+
+
+@cache
+def get_pre_roll_lengths(suite: Suite | None) -> frozenset[int]:
+    """Return the lengths of records that hold more than half a second of speech.
+
+    One in 80 lengths is such a one, so by itself it means nothing: what follows tells.
+    """
+    return frozenset(_get_lengths(_PRE_ROLLS, suite))
 
 
 class VoiceRun:
@@ -61,45 +83,68 @@ class VoiceRun:
     refused.
     """
 
-    __slots__ = ("began_at", "burst", "bytes", "count", "last_at", "left", "speech_s", "told")
+    __slots__ = (
+        "_recent",
+        "began_at",
+        "burst",
+        "bytes",
+        "count",
+        "last_at",
+        "left",
+        "speech_s",
+        "told",
+        "voice",
+    )
 
     def __init__(self) -> None:
-        self.count = 0
-        self.last_at = -math.inf
-        self._begin(-math.inf)
+        self._recent: deque[tuple[int, float, float]] = deque(maxlen=RUN)  # length, seconds of speech, time
+        self.last_at = -inf
+        self._begin(-inf)
 
     def _begin(self, now: float) -> None:
+        self._recent.clear()
         self.began_at = now
+        self.count = 0
         self.bytes = 0
         self.speech_s = 0.0
         self.left = 0
+        self.voice = False
         self.burst = False
         self.told = False
 
     def receive(self, length: int, speech_s: float, now: float) -> bool:
         """Take a record of a voice's length; say whether the run became a voice or a burst with it."""
         if now - self.last_at > MAX_GAP_S:
-            self.count = 0
             self._begin(now)
         self.last_at = now
         self.count += 1
         self.bytes += length
         self.speech_s += speech_s
+        became = False
+        if not self.voice:
+            self._recent.append((length, speech_s, now))
+            became = self.voice = self._is_steady()
         passed = now - self.began_at
-        became = self.count == RUN
-        if (
-            not self.burst
-            and self.count >= RUN
-            and passed <= BURST_S
-            and self.speech_s - passed >= BURST_LEAD_S
-        ):
+        if self.voice and not self.burst and passed <= BURST_S and self.speech_s - passed >= BURST_LEAD_S:
             self.burst = became = True
         return became
 
-    def is_going_on(self, now: float) -> bool:
-        """Say whether the next record at ``now`` would belong to the run, voice or not."""
-        return now - self.last_at <= MAX_GAP_S
+    def _is_steady(self) -> bool:
+        recent = self._recent
+        length, _, now = recent[-1]
+        speech_s = 0.0  # in the records before the last: what was spoken until it was sent
+        for count, (its_length, its_speech_s, at) in enumerate(reversed(recent), 1):
+            if count > 1:
+                speech_s += its_speech_s
+            if its_length != length:
+                break
+            if count >= EQUAL_RUN and speech_s >= EQUAL_RUN_COVERS * (now - at):
+                return True
+        if len(recent) < RUN:
+            return False
+        speech_s = sum(row[1] for row in recent) - recent[-1][1]
+        return speech_s >= RUN_COVERS * (now - recent[0][2])
 
     def is_voice(self, now: float) -> bool:
         """Say whether a voice is being sent at ``now``."""
-        return self.count >= RUN and now - self.last_at <= MAX_GAP_S
+        return self.voice and now - self.last_at <= MAX_GAP_S

@@ -16,7 +16,7 @@ from guard.core.context import Context
 from guard.core.flow import Flow
 from guard.core.notice import Notice, NoticeKind, Notices
 from guard.core.policy import Policy
-from guard.core.voice import BURST_S, LEAK_BOUNDS, MAX_GAP_S, RUN
+from guard.core.voice import BURST_S, LEAK_BOUNDS, MAX_GAP_S
 
 
 class VoiceWatch:
@@ -56,12 +56,12 @@ class VoiceWatch:
 
         ``refused``: the flow had been condemned before.
         """
-        run = flow.conversation.voice
-        if run is None or now < self._context.interaction_until:
+        if now < self._context.interaction_until:
             return None
         if refused:
             self.refuse(flow, now)
-        if flow in self._spotted:
+        run = flow.conversation.voice
+        if run is None or flow in self._spotted:
             return None
         due = max(now, run.began_at + max(self._policy.hold_s, BURST_S))
         self._spotted[flow] = due
@@ -69,19 +69,25 @@ class VoiceWatch:
 
     def refuse(self, flow: Flow, now: float) -> None:
         """Tell that a flow was condemned, where it sends a voice; once for each run."""
-        run = flow.conversation.voice
-        if run is None or run.told or run.count < RUN or run.last_at < self._context.interaction_until:
+        conversation, context = flow.conversation, self._context
+        for voice in (conversation.voice, conversation.burst):  # what is certain first
+            if voice is None or not voice.voice or voice.told or voice.last_at < context.interaction_until:
+                continue
+            if now - voice.last_at <= MAX_GAP_S + self._policy.hold_s:  # else it was something else
+                break
+        else:
             return
-        if now - run.last_at > MAX_GAP_S + self._policy.hold_s:
-            return  # long over: something else was refused
-        run.told = True
+        left = voice.left
+        for told in (conversation.voice, conversation.burst):
+            if told is not None:
+                told.told = True
         self.refusals += 1
-        self.leaked_bytes += run.left
+        self.leaked_bytes += left
         for index, bound in enumerate(LEAK_BOUNDS):
-            if run.left <= bound:
+            if left <= bound:
                 self.leaked[index] += 1
                 break
-        self._tell(NoticeKind.VOICE_REFUSED, flow, now, run.left)
+        self._tell(NoticeKind.VOICE_REFUSED, flow, now, left)
 
     def get_deadline(self) -> float:
         """Return when a flow must be looked at next, ``inf`` when none."""
