@@ -1,6 +1,6 @@
 """Find the data files and read the policy from them.
 
-This file knows where ``rules/`` and ``models/`` are, in a checkout and in an installed wheel, and how
+This file knows where ``rules/``, ``models/`` and ``packaging/`` are, in a checkout and in a wheel, and how
 TOML becomes a ``Policy``. What the keys mean is ``guard.core.policy``'s business, which cannot read
 files itself.
 """
@@ -15,7 +15,7 @@ from guard.core.policy import Policy
 from guard.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
-# The wheel carries both folders inside the package; a checkout has them beside it.
+# The wheel carries these folders inside the package; a checkout has them beside it.
 _DATA = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
 
 
@@ -27,6 +27,11 @@ def rules_path(name: str = "") -> Path:
 def models_path(name: str = "") -> Path:
     """Return the path of a file or folder in ``models/`` (the folder itself without a name)."""
     return _existing(_DATA / "models" / name)
+
+
+def packaging_path(name: str = "") -> Path:
+    """Return the path of a file or folder in ``packaging/``: units and configurations to start from."""
+    return _existing(_DATA / "packaging" / name)
 
 
 def load_policy(directory: Path | None = None) -> Policy:

@@ -24,6 +24,7 @@ from hardware.publish import Publisher, TraceFile
 from hardware.satellite import SatelliteListener
 from hardware.scripted import DEFAULT_SCRIPT, Action, ScriptedLamp, Step, parse_script
 from hardware.sense import Listening, Output, Sense, follow_script, report, stop_on_signals
+from hardware.service import ServiceManager
 from hardware.wav import WavMicrophone
 
 STDIN = "-"
@@ -69,7 +70,7 @@ def run(setup: Setup, choices: Choices) -> None:
     script = choices.read_script()
     wav = None if choices.wav is None else WavMicrophone(choices.wav)
     inbox = Inbox()
-    outputs: list[Output] = [Publisher(setup.socket, partial(report, "gate"))]
+    outputs: list[Output] = [Publisher(setup.socket, partial(report, "gate")), ServiceManager()]
     if choices.record is not None:
         outputs.append(TraceFile(choices.record, stamped=True))
     sense = Sense(

@@ -31,6 +31,11 @@ class CommandRow(NamedTuple):
 
 
 COMMANDS: dict[str, CommandRow] = {
+    "setup": CommandRow("guard.cli.setup:setup", "Put the gate onto this machine, in monitor."),
+    "doctor": CommandRow(
+        "guard.cli.setup:doctor", "Check that all is well, and say what to do where it is not."
+    ),
+    "uninstall": CommandRow("guard.cli.setup:uninstall", "Take everything of Wakeguard off this machine."),
     "run": CommandRow("guard.cli.live:run", "Run the gate."),
     "status": CommandRow("guard.cli.live:status", "Show what the running gate sees and does."),
     "mode": CommandRow("guard.cli.live:mode", "Show or switch the mode of the running gate."),

@@ -124,10 +124,15 @@ def check_requirements(spec: RulesetSpec) -> None:
     for extension in wanted:
         _check_extension(extension)
     if spec.mode is Mode.ENFORCE:
-        if kind is not interface.Kind.PLAIN:
-            _check_sysctls(BRIDGE_SYSCTLS, absent="load the module br_netfilter (modprobe br_netfilter)")
-            _check_bridge(spec, kind)
-        _check_sysctls(ENFORCE_SYSCTLS, absent=None)
+        check_settings(spec, kind)
+
+
+def check_settings(spec: RulesetSpec, kind: interface.Kind) -> None:
+    """Raise NetfilterError for the first kernel setting or route that enforce cannot do without."""
+    if kind is not interface.Kind.PLAIN:
+        _check_sysctls(BRIDGE_SYSCTLS, absent="load the module br_netfilter (modprobe br_netfilter)")
+        _check_bridge(spec, kind)
+    _check_sysctls(ENFORCE_SYSCTLS, absent=None)
 
 
 def check_rights(*, proc: Path = PROC) -> None:
