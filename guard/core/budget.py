@@ -6,8 +6,9 @@ Everything that leaves without a wake word has one, so the most that can leave i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-SECONDS_PER_HOUR = 3600.0
+SECONDS_PER_HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a burst of application data looks like: the feature vector of the voice model.
 
-Knows: the records that a connection has sent without a pause, how far they are steady, of one size or of
-multiples of one unit. One implementation, for training and for the gate. Refuses to know: bodies, packet
-sizes (offload changes them), what the vector means (``forest``), verdicts.
+Knows: the records that a connection has sent without a pause, how far they are steady and of one size; those
+of the connection's own upkeep are left out. One implementation, for training and for the gate. Refuses to
+know: bodies, packet sizes (offload changes them), what the vector means (``forest``), verdicts.
 
 A voice is sent as it is spoken: a codec's frames are equally long and come at equal times, so the lengths of
 its records differ by multiples of one unit, and their bytes grow with time and no faster. Reports are written
@@ -19,7 +19,11 @@ from typing import Protocol
 
 PAUSE_S = 1.0  # ends a burst
 WINDOW = 8  # the last records of a burst, which most features are about
-MIN_RECORDS = 5  # before so many there is nothing to be said
+MIN_RUN = 3  # records that are equally long, one after the other: before that there is nothing to be said
+CONTROL_BYTES = (
+    17  # HTTP/2's PING; WINDOW_UPDATE, SETTINGS and SPDY's are shorter: no room for a frame of speech
+)
+UNKNOWN_CONTROL_LENGTH = CONTROL_BYTES + 24  # a record of it under AES-GCM, where the suite is unknown
 CAP = 64.0  # counts beyond it are all the same
 
 FEATURES = (
@@ -45,7 +49,7 @@ MODEL_FEATURES = FEATURES[:-1]
 
 def get_contract() -> str:
     """Return a hash of what the vector means; a model that was trained on another cannot be used."""
-    terms = (PAUSE_S, WINDOW, MIN_RECORDS, CAP, *FEATURES)
+    terms = (PAUSE_S, WINDOW, MIN_RUN, CONTROL_BYTES, CAP, *FEATURES)
     return sha256("|".join(map(str, terms)).encode()).hexdigest()[:16]
 
 
@@ -65,6 +69,7 @@ class VoiceModel(Protocol):
 class Burst:
     """The burst that a connection is in.
 
+    Where its last MIN_RUN records are not equally long, a record costs a few comparisons and no question.
     ``left``: what of it has passed on a budget, ``began_at``: when its first record came, ``told``: it was
     reported as refused.
     """
@@ -95,7 +100,7 @@ class Burst:
         self.count += 1
         window.append((length, now, lattice))
         model = self._model
-        if self.voice or model is None or self.count < MIN_RECORDS:
+        if self.voice or model is None or self.run < MIN_RUN:
             return False
         self.voice = model.is_voice(self.get_vector())
         return self.voice

@@ -25,7 +25,7 @@ from functools import cache
 from math import inf
 
 from guard.core.budget import TokenBucket
-from guard.core.burst import Burst
+from guard.core.burst import CONTROL_BYTES, UNKNOWN_CONTROL_LENGTH, Burst
 from guard.core.hello import ClientHello, Outcome, parse_client_hello, parse_server_hello
 from guard.core.policy import Heartbeat, Policy
 from guard.core.suite import TLS_1_3, Suite, get_suite
@@ -66,6 +66,7 @@ class Conversation:
         "_ccs",
         "_certificate_bytes",
         "_certificate_records",
+        "_control_length",
         "_flight_bytes",
         "_handshakes",
         "_hello_bytes",
@@ -122,6 +123,7 @@ class Conversation:
         self.probe_at = -inf  # when the last record came with which a voice may begin
         self._voice_lengths = get_voice_lengths(None)
         self._pre_roll_lengths = get_pre_roll_lengths(None)
+        self._control_length = UNKNOWN_CONTROL_LENGTH  # of the longest record that holds no speech
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
         self._hello_cap = policy.hello_bytes
@@ -280,7 +282,7 @@ class Conversation:
                 self.voice = VoiceRun()
             became = self.voice.receive(length, speech_s, now)
             self.probe_at = now
-        if self.burst is not None:
+        if self.burst is not None and length > self._control_length:
             became = self.burst.receive(length, now, lattice=speech_s is not None) or became
             if length in self._pre_roll_lengths:
                 self.probe_at = now
@@ -347,6 +349,8 @@ class Conversation:
         )
         self._voice_lengths = get_voice_lengths(self.suite)
         self._pre_roll_lengths = get_pre_roll_lengths(self.suite)
+        if self.suite is not None:
+            self._control_length = self.suite.get_length(CONTROL_BYTES)
         self._lengths = (
             {self.suite.get_length(beat.plaintext): beat for beat in self._policy.heartbeats}
             if self.suite is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
+from typing import Final
 
 from guard.core.context import NEVER, Context
 from guard.core.event import MuteState
@@ -29,10 +30,12 @@ from guard.core.verdict import (
 )
 from guard.core.watch import VoiceWatch
 
-_ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
-_APP_DATA = PacketClass.APP_DATA
+_ACCEPT: Final = Verdict.ACCEPT
+_HOLD: Final = Verdict.HOLD
+_REFUSE: Final = Verdict.REFUSE
+_APP_DATA: Final = PacketClass.APP_DATA
 # accepted whatever the microphone does
-_ALWAYS_READY = frozenset(
+_ALWAYS_READY: Final = frozenset(
     {
         Reason.TCP_CONTROL,
         Reason.HANDSHAKE,
@@ -42,8 +45,8 @@ _ALWAYS_READY = frozenset(
         Reason.WITHIN_BUDGET,
     }
 )
-_FLOW = Scope.FLOW
-_WAITING_REASONS = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
+_FLOW: Final = Scope.FLOW
+_WAITING_REASONS: Final = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
 # answer -> the one that says the same of a packet after a virtual reset
 _after: dict[Decision, Decision] = {}

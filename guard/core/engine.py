@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from guard.core.context import NEVER
 from guard.core.device import Device
@@ -39,13 +40,15 @@ from guard.core.verdict import (
 
 __all__ = ["DeviceSettings", "DeviceStatus", "Engine", "Facts"]
 
-_ACCEPT, _HOLD, _REFUSE = Verdict.ACCEPT, Verdict.HOLD, Verdict.REFUSE
-_FLOW = Scope.FLOW
-_FRAMED = Framing.FRAMED
-_DOWNSTREAM = decision(None, None, _ACCEPT, None, Reason.DOWNSTREAM)
-_SHORTEST = 40  # an IPv4 and a TCP header
-_NO_FIELDS = (0,) * 8
-_NOT_PUSH = 0xFF & ~PSH
+_ACCEPT: Final = Verdict.ACCEPT
+_HOLD: Final = Verdict.HOLD
+_REFUSE: Final = Verdict.REFUSE
+_FLOW: Final = Scope.FLOW
+_FRAMED: Final = Framing.FRAMED
+_DOWNSTREAM: Final = decision(None, None, _ACCEPT, None, Reason.DOWNSTREAM)
+_SHORTEST: Final = 40  # an IPv4 and a TCP header
+_NO_FIELDS: Final = (0,) * 8
+_NOT_PUSH: Final = 0xFF & ~PSH
 
 
 class Engine:

@@ -8,6 +8,7 @@ initial sequence number begins the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from guard.core.budget import TokenBucket
 from guard.core.classify import Conversation
@@ -17,7 +18,7 @@ from guard.core.tcp import MASK, Ledger, Stream, distance
 from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing
 from guard.core.verdict import Reason
 
-_FRAMED = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
+_FRAMED: Final = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
 MAX_LIVES = 65536  # tuples whose number of lives is remembered, the oldest forgotten first
 
 VoiceHeard = Callable[["Flow", float], None]  # told when a flow's records become a voice

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
+from typing import Final
 
-MAX_HELLO_BYTES = 1 << 14  # collected for parsing at most; the caps of ``classify`` are lower
+MAX_HELLO_BYTES: Final = 1 << 14  # collected for parsing at most; the caps of ``classify`` are lower
 
-_UINT16 = Struct("!H").unpack_from
+_UINT16: Final = Struct("!H").unpack_from
 
 
 class Outcome(IntEnum):
@@ -35,7 +36,9 @@ class Extension(IntEnum):
 
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 # RFC 8446, 4.1.3: the Random of a ServerHello that is a HelloRetryRequest
-HELLO_RETRY_REQUEST_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+HELLO_RETRY_REQUEST_RANDOM: Final = bytes.fromhex(
+    "cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ are read and where verdicts go. Every decision it gives is one of the interned o
 
 from __future__ import annotations
 
+from typing import Final
+
 from guard.core.budget import TokenBucket
 from guard.core.context import Context
 from guard.core.flow import Flow
@@ -13,29 +15,35 @@ from guard.core.packet import ICMP, ICMPV6, IGMP, UDP, get_ports
 from guard.core.policy import EXCEPTIONS, REFUSALS, STRICT, Action, Policy, Refusal
 from guard.core.verdict import Decision, Justification, PacketClass, Reason, Scope, Verdict, decision
 
-_ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
-_PACKET, _FLOW = Scope.PACKET, Scope.FLOW
-_HOLD = Verdict.HOLD
-_EXPECTED, _NOT_JUSTIFIED = Justification.EXPECTED, Justification.NOT_JUSTIFIED
-_JUSTIFIED = Justification.JUSTIFIED
-APP_DATA, NOT_RELEVANT = PacketClass.APP_DATA, PacketClass.NOT_RELEVANT
+_ACCEPT: Final = Verdict.ACCEPT
+_REFUSE: Final = Verdict.REFUSE
+_PACKET: Final = Scope.PACKET
+_FLOW: Final = Scope.FLOW
+_HOLD: Final = Verdict.HOLD
+_EXPECTED: Final = Justification.EXPECTED
+_NOT_JUSTIFIED: Final = Justification.NOT_JUSTIFIED
+_JUSTIFIED: Final = Justification.JUSTIFIED
+APP_DATA: Final = PacketClass.APP_DATA
+NOT_RELEVANT: Final = PacketClass.NOT_RELEVANT
 
-_UNEXPLAINED = decision(APP_DATA, _JUSTIFIED, _REFUSE, _FLOW, Reason.NO_INTERACTION)
-AWAITING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.AWAITING_WAKE_WORD)
-_LINEAGE = decision(APP_DATA, _EXPECTED, _ACCEPT, None, Reason.LINEAGE)
-_CONTROL = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
-_PROBING = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
-WITHIN_BUDGET = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.WITHIN_BUDGET)
-NEIGHBOUR_DISCOVERY = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.NEIGHBOUR_DISCOVERY)
+_UNEXPLAINED: Final = decision(APP_DATA, _JUSTIFIED, _REFUSE, _FLOW, Reason.NO_INTERACTION)
+AWAITING: Final = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.AWAITING_WAKE_WORD)
+_LINEAGE: Final = decision(APP_DATA, _EXPECTED, _ACCEPT, None, Reason.LINEAGE)
+_CONTROL: Final = decision(APP_DATA, _JUSTIFIED, _ACCEPT, None, Reason.CONTROL_BUDGET)
+_PROBING: Final = decision(APP_DATA, _JUSTIFIED, _HOLD, None, Reason.PROBING)
+WITHIN_BUDGET: Final = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.WITHIN_BUDGET)
+NEIGHBOUR_DISCOVERY: Final = decision(NOT_RELEVANT, None, _ACCEPT, None, Reason.NEIGHBOUR_DISCOVERY)
 
 # UDP destination port -> budget; ``local`` ones only towards the home's own network
-_SERVICES = {53: "dns", 123: "ntp", 67: "dhcp", 547: "dhcp", 5353: "mdns", 1900: "ssdp"}
-_LOCAL_SERVICES = frozenset({"dhcp", "mdns", "ssdp"})
-_ANSWERS = frozenset({5353, 1900})  # multicast services answer from their port to any
-_NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)  # RFC 4861; hop limit 255 proves that no router forwarded it
-_NEIGHBOUR_HOP_LIMIT = 255
+_SERVICES: Final = {53: "dns", 123: "ntp", 67: "dhcp", 547: "dhcp", 5353: "mdns", 1900: "ssdp"}
+_LOCAL_SERVICES: Final = frozenset({"dhcp", "mdns", "ssdp"})
+_ANSWERS: Final = frozenset({5353, 1900})  # multicast services answer from their port to any
+_NEIGHBOUR_DISCOVERY_TYPES: Final = range(
+    133, 138
+)  # RFC 4861; hop limit 255 proves that no router forwarded it
+_NEIGHBOUR_HOP_LIMIT: Final = 255
 
-_SOFT = Refusal(_FLOW)
+_SOFT: Final = Refusal(_FLOW)
 
 
 def is_local(address: bytes) -> bool:

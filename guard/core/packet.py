@@ -14,38 +14,58 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_address
 from struct import Struct
+from typing import Final
 
 from guard.core.verdict import Reason
 
 # IANA protocol numbers
-ICMP, IGMP, TCP, UDP, ICMPV6 = 1, 2, 6, 17, 58
-HOP_BY_HOP, ROUTING, FRAGMENT, ESP, AUTHENTICATION, NO_NEXT_HEADER, DESTINATION = 0, 43, 44, 50, 51, 59, 60
+ICMP: Final = 1
+IGMP: Final = 2
+TCP: Final = 6
+UDP: Final = 17
+ICMPV6: Final = 58
+HOP_BY_HOP: Final = 0
+ROUTING: Final = 43
+FRAGMENT: Final = 44
+ESP: Final = 50
+AUTHENTICATION: Final = 51
+NO_NEXT_HEADER: Final = 59
+DESTINATION: Final = 60
 
-PROTOCOL_NAMES = {ICMP: "icmp", IGMP: "igmp", TCP: "tcp", UDP: "udp", ESP: "esp", ICMPV6: "icmpv6"}
+PROTOCOL_NAMES: Final = {ICMP: "icmp", IGMP: "igmp", TCP: "tcp", UDP: "udp", ESP: "esp", ICMPV6: "icmpv6"}
 
 # TCP flags (RFC 9293, 3.1)
-FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
 
-UNKNOWN_PROTOCOL = 255  # IANA: reserved; stands for "there is no readable IP header"
-MAX_EXTENSION_HEADERS = 8  # RFC 8200 names six; a longer chain is nobody's traffic
+UNKNOWN_PROTOCOL: Final = 255  # IANA: reserved; stands for "there is no readable IP header"
+MAX_EXTENSION_HEADERS: Final = 8  # RFC 8200 names six; a longer chain is nobody's traffic
 
 # (protocol, key, payload offset, payload length by the IP length, seq, ack, TCP flags, fault)
 Fields = tuple[int, bytes, int, int, int, int, int, Reason | None]
 
-_NOTHING = b""
-_EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, AUTHENTICATION, DESTINATION})
+_NOTHING: Final = b""
+_EXTENSIONS: Final = frozenset({HOP_BY_HOP, ROUTING, AUTHENTICATION, DESTINATION})
 # What a device of the home has a use for: router alert (RFC 2113, 2711), where multicast is joined.
-_ROUTER_ALERT = {
+_ROUTER_ALERT: Final = {
     IGMP: bytes.fromhex("94040000"),
     ICMPV6: bytes.fromhex("3a00050200000100"),  # in a hop-by-hop header of its own
 }
 # version+IHL, total length, fragment word, protocol | seq, ack, data offset, flags
-unpack_ipv4_tcp = Struct("!BxHxxHxB14xIIBB").unpack_from
-_TCP = Struct("!4xIIBB").unpack_from
-_UINT16 = Struct("!H").unpack_from
-_IPV4_TCP_SIZE, _IPV4_SIZE, _IPV6_SIZE, _TCP_SIZE, _UDP_SIZE = 40, 20, 40, 20, 8
+unpack_ipv4_tcp: Final = Struct("!BxHxxHxB14xIIBB").unpack_from
+_TCP: Final = Struct("!4xIIBB").unpack_from
+_UINT16: Final = Struct("!H").unpack_from
+_IPV4_TCP_SIZE: Final = 40
+_IPV4_SIZE: Final = 20
+_IPV6_SIZE: Final = 40
+_TCP_SIZE: Final = 20
+_UDP_SIZE: Final = 8
 # flag combinations that no TCP sends (RFC 9293, 3.10.7): a receiver's reading of them cannot be foreseen
-_ABSURD_FLAGS = frozenset(
+_ABSURD_FLAGS: Final = frozenset(
     flags
     for flags in range(64)
     if (flags & SYN and flags & (FIN | RST))

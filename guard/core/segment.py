@@ -6,6 +6,8 @@ Refuses to know: what becomes of the flow afterwards (``device``), and anything 
 
 from __future__ import annotations
 
+from typing import Final
+
 from guard.core.device import Device
 from guard.core.flow import Flow
 from guard.core.packet import ACK, FIN, RST, SYN, URG, reverse_key
@@ -13,21 +15,23 @@ from guard.core.tcp import MASK, distance
 from guard.core.tls import KIND_APP_DATA, KIND_HANDSHAKE, KIND_SPLIT, Framing
 from guard.core.verdict import Decision, PacketClass, Reason, Scope, Verdict, decision
 
-_ACCEPT, _REFUSE = Verdict.ACCEPT, Verdict.REFUSE
-_HANDSHAKE_CLASS, _RETRANSMIT = PacketClass.HANDSHAKE, PacketClass.RETRANSMIT
+_ACCEPT: Final = Verdict.ACCEPT
+_REFUSE: Final = Verdict.REFUSE
+_HANDSHAKE_CLASS: Final = PacketClass.HANDSHAKE
+_RETRANSMIT: Final = PacketClass.RETRANSMIT
 
-TCP_CONTROL = decision(PacketClass.ACK, None, _ACCEPT, None, Reason.TCP_CONTROL)
-_SETUP = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
-_SETUP_AGAIN = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
-_RETRANSMISSION = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.RETRANSMISSION)
-_HELD = decision(_RETRANSMIT, None, _REFUSE, Scope.PACKET, Reason.HELD)
-_HANDSHAKE = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.HANDSHAKE)
-_HEARTBEAT = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT)
-_HEARTBEAT_REPLY = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT_REPLY)
+TCP_CONTROL: Final = decision(PacketClass.ACK, None, _ACCEPT, None, Reason.TCP_CONTROL)
+_SETUP: Final = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
+_SETUP_AGAIN: Final = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.CONNECTION_SETUP)
+_RETRANSMISSION: Final = decision(_RETRANSMIT, None, _ACCEPT, None, Reason.RETRANSMISSION)
+_HELD: Final = decision(_RETRANSMIT, None, _REFUSE, Scope.PACKET, Reason.HELD)
+_HANDSHAKE: Final = decision(_HANDSHAKE_CLASS, None, _ACCEPT, None, Reason.HANDSHAKE)
+_HEARTBEAT: Final = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT)
+_HEARTBEAT_REPLY: Final = decision(PacketClass.SYN, None, _ACCEPT, None, Reason.HEARTBEAT_REPLY)
 
-_APP_DATA_KINDS = KIND_APP_DATA | KIND_SPLIT
-_SPECIAL_FLAGS = SYN | RST | URG
-_KEEP_ALIVE_BYTES = 1  # RFC 9293, 3.8.4: one garbage byte before the next one due
+_APP_DATA_KINDS: Final = KIND_APP_DATA | KIND_SPLIT
+_SPECIAL_FLAGS: Final = SYN | RST | URG
+_KEEP_ALIVE_BYTES: Final = 1  # RFC 9293, 3.8.4: one garbage byte before the next one due
 
 
 def receive_up(

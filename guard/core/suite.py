@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
-TLS_1_3 = 0x0304
+TLS_1_3: Final = 0x0304
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class Suite:
 
 
 # TLS 1.3 suites (RFC 8446, B.4): tag, hash
-_SUITES_1_3 = {0x1301: (16, 32), 0x1302: (16, 48), 0x1303: (16, 32), 0x1304: (16, 32), 0x1305: (8, 32)}
+_SUITES_1_3: Final = {0x1301: (16, 32), 0x1302: (16, 48), 0x1303: (16, 32), 0x1304: (16, 32), 0x1305: (8, 32)}
 
 # TLS 1.2 suites (IANA), rows of (explicit nonce or IV, tag or MAC, block), suites
-_SUITES_1_2 = {
+_SUITES_1_2: Final = {
     suite: shape
     for shape, suites in (
         ((8, 16, 0), (0x009C, 0x009D, 0x009E, 0x009F)),  # AES-GCM
@@ -59,7 +60,7 @@ _SUITES_1_2 = {
 
 
 # One of each shape that a record can take.
-SUITES = frozenset(
+SUITES: Final = frozenset(
     [Suite(TLS_1_3, 0, tag, 0, False, size) for tag, size in _SUITES_1_3.values()]
     + [Suite(0x0303, *shape, etm, 0) for shape in _SUITES_1_2.values() for etm in (False, True)]
 )

@@ -10,14 +10,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from itertools import islice
+from typing import Final
 
-MASK = 0xFFFFFFFF
-HALF = 0x80000000
-FLOOR_REACH = 1 << 30
-CHUNK_BYTES = (
+MASK: Final = 0xFFFFFFFF
+HALF: Final = 0x80000000
+FLOOR_REACH: Final = 1 << 30
+CHUNK_BYTES: Final = (
     200  # what a chunk takes beside its packet (measured, 64-bit CPython): counted, or small ones are free
 )
-KEPT_CHUNKS = 4  # acknowledged chunks kept: an acknowledgement may be lost behind us, then they come again
+KEPT_CHUNKS: Final = (
+    4  # acknowledged chunks kept: an acknowledgement may be lost behind us, then they come again
+)
 
 
 def distance(later: int, earlier: int) -> int:

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from enum import IntEnum
 from struct import Struct
+from typing import Final
 
 from guard.core.hello import MAX_HELLO_BYTES
 from guard.core.verdict import Reason
 
-RECORD_HEADER_BYTES = 5
-MAX_RECORD_BYTES = (1 << 14) + 2048  # RFC 5246, 6.2.3; RFC 8446 allows less
+RECORD_HEADER_BYTES: Final = 5
+MAX_RECORD_BYTES: Final = (1 << 14) + 2048  # RFC 5246, 6.2.3; RFC 8446 allows less
 
 
 class ContentType(IntEnum):
@@ -44,13 +45,21 @@ class Framing(IntEnum):
     OPAQUE = 5
 
 
-_CONTENT_TYPES = frozenset(map(int, ContentType))
+_CONTENT_TYPES: Final = frozenset(map(int, ContentType))
 
 # What the bytes of a record are, by how sensitive they are; a packet is the union of its bytes.
-KIND_SYN, KIND_HANDSHAKE, KIND_APP_DATA, KIND_SPLIT = 1, 2, 4, 8
+KIND_SYN: Final = 1
+KIND_HANDSHAKE: Final = 2
+KIND_APP_DATA: Final = 4
+KIND_SPLIT: Final = 8
 
-_START, _FRAMED, _UNKNOWN, _TENTATIVE, _INFERRED, _OPAQUE = Framing
-_RECORD = Struct("!BHH").unpack_from  # type, legacy version, length
+_START: Final = Framing.START
+_FRAMED: Final = Framing.FRAMED
+_UNKNOWN: Final = Framing.UNKNOWN
+_TENTATIVE: Final = Framing.TENTATIVE
+_INFERRED: Final = Framing.INFERRED
+_OPAQUE: Final = Framing.OPAQUE
+_RECORD: Final = Struct("!BHH").unpack_from  # type, legacy version, length
 
 
 def is_record_header(content_type: int, version: int, length: int) -> bool:

@@ -33,7 +33,9 @@ BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody spea
 LEAK_BOUNDS = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, inf)
 
 _LONGEST = 16384  # bytes of plaintext in a record (RFC 8446, 5.1)
-_CODECS = ((9, 1024, 0.032), (8, 400, 0.050), (9, 80, 0.020))  # before the frames, a frame, seconds of it
+# bytes before the frames, of a frame, its seconds, frames in a record at most. LPCM was seen frame by frame:
+# two of its frames under AES-CBC are as long as the buffers in which an older device sends its metrics.
+_CODECS = ((9, 1024, 0.032, 1), (8, 400, 0.050, _LONGEST), (9, 80, 0.020, _LONGEST))
 _COMMON_OVERHEADS = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where the suite is unknown
 
 
@@ -41,8 +43,8 @@ def _list_plaintexts(most_s: float) -> dict[int, float]:
     """Return plaintext -> seconds of speech of at most ``most_s``; of two readings the shorter."""
     return {
         before + count * frame: count * seconds
-        for before, frame, seconds in _CODECS
-        for count in range(1, (_LONGEST - before) // frame + 1)
+        for before, frame, seconds, most in _CODECS
+        for count in range(1, min(most, (_LONGEST - before) // frame) + 1)
         if count * seconds <= most_s
     }
 
