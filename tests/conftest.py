@@ -18,7 +18,7 @@ from guard.lab.requirements import find_missing
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# promtool may have been unpacked beside this Python: see tools/setup.sh.
+# Prometheus' programs may have been unpacked beside this Python: see tools/setup.sh.
 os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
 
 SKIP_REASONS = {
@@ -26,9 +26,13 @@ SKIP_REASONS = {
     "alsa": "arecord is not installed (Debian: alsa-utils)",
     "audio": "the recordings are absent: put them in ../shared/data or set WAKEGUARD_DATA",
     "promtool": "promtool is not installed",
+    "prometheus": "prometheus is not installed",
+    "amtool": "amtool is not installed",
+    "grafana": "Grafana's types cannot be had",
     "tshark": "tshark is not installed",
     "captures": "the research captures are absent: put them in ../shared/data or set WAKEGUARD_DATA",
     "vm": "the machine with a simulated gpiochip cannot be had",
+    "systemd": "a machine with systemd cannot be had",
 }
 
 
@@ -55,6 +59,30 @@ def missing_for_audio() -> str | None:
 def missing_for_promtool() -> str | None:
     """Return why tests with Prometheus' own tool cannot run here; None when they can."""
     return None if shutil.which("promtool") else SKIP_REASONS["promtool"]
+
+
+@functools.cache
+def missing_for_prometheus() -> str | None:
+    """Return why no real Prometheus can look on here; None when one can."""
+    return None if shutil.which("prometheus") else SKIP_REASONS["prometheus"]
+
+
+@functools.cache
+def missing_for_amtool() -> str | None:
+    """Return why Alertmanager's own tool cannot be asked here; None when it can."""
+    return None if shutil.which("amtool") else SKIP_REASONS["amtool"]
+
+
+@functools.cache
+def missing_for_grafana() -> str | None:
+    """Return why Grafana's types cannot be asked here; None when they can. Fetches them if need be."""
+    from tests.monitoring.schema import NoSchemaError, fetch
+
+    try:
+        fetch()
+    except NoSchemaError as error:
+        return f"{SKIP_REASONS['grafana']}: {error}"
+    return None
 
 
 @functools.cache
@@ -85,6 +113,15 @@ def missing_for_vm() -> str | None:
     return None
 
 
+@functools.cache
+def missing_for_systemd() -> str | None:
+    """Return why no machine with systemd can be made of namespaces here; None when one can."""
+    from tests.vm.container import find_missing as find_missing_for_container
+
+    missing = find_missing_for_container()
+    return None if missing is None else f"{SKIP_REASONS['systemd']}: {missing}"
+
+
 def data_folder() -> Path:
     """Return where the research captures would be."""
     override = os.environ.get("WAKEGUARD_DATA")
@@ -96,9 +133,13 @@ _NEEDS = {
     "alsa": missing_for_alsa,
     "audio": missing_for_audio,
     "promtool": missing_for_promtool,
+    "prometheus": missing_for_prometheus,
+    "amtool": missing_for_amtool,
+    "grafana": missing_for_grafana,
     "tshark": missing_for_tshark,
     "captures": missing_for_captures,
     "vm": missing_for_vm,
+    "systemd": missing_for_systemd,
 }
 
 

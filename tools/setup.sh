@@ -26,7 +26,7 @@ fi
 # Taken where the release has it: Debian 12 does not, and its Python gets PyPI's.
 test_options=(python3-lgpio)
 demo_estimate="about 80 MB of Debian packages and 25 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
-test_estimate="about 175 MB of Debian packages, 90 MB of Python packages and a kernel of 121 MB for a virtual machine; 2 minutes on a PC, 6 on a Raspberry Pi 4"
+test_estimate="about 185 MB of Debian packages, 90 MB of Python packages, a kernel of 121 MB for a virtual machine and, where npm is installed, 5 MB of Grafana's types; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -101,24 +101,44 @@ install_packages() {
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}"
 }
 
-# promtool alone, out of Debian's package: to install Debian 12's would start a Prometheus server.
-fetch_promtool() {
-  local package=prometheus
-  if apt-cache show promtool >/dev/null 2>&1; then package=promtool; fi # since Debian 13 it has its own
-  rm -rf build/promtool && mkdir -p build/promtool
-  cd build/promtool
-  apt-get download "$package"
-  dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x ./usr/bin/promtool
-  cd ../..
-  mv build/promtool/usr/bin/promtool .venv/bin/promtool
-  rm -rf build/promtool
+# Programs out of Debian's packages: to install the packages would start servers.
+monitoring_programs=(prometheus promtool amtool)
+
+# Print the package that has a program: since Debian 13 promtool has its own.
+package_of() {
+  if apt-cache show "$1" >/dev/null 2>&1; then
+    printf '%s\n' "$1"
+  elif [ "$1" = amtool ]; then
+    printf 'prometheus-alertmanager\n'
+  else
+    printf 'prometheus\n'
+  fi
 }
 
-install_promtool() {
+fetch_programs() {
+  local program package folder
+  for program in "$@"; do
+    package=$(package_of "$program")
+    folder=build/programs/$package
+    if [ ! -d "$folder" ]; then
+      mkdir -p "$folder"
+      (cd "$folder" && apt-get download "$package")
+    fi
+    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -x -C "$folder" "./usr/bin/$program"
+    mv "$folder/usr/bin/$program" ".venv/bin/$program"
+  done
+  rm -rf build/programs
+}
+
+install_programs() {
+  local program missing=()
   [ "$profile" = test ] && [ -z "${WAKEGUARD_SKIP_APT:-}" ] || return 0
-  if [ -x .venv/bin/promtool ] || command -v promtool >/dev/null; then return 0; fi
+  for program in "${monitoring_programs[@]}"; do
+    if [ ! -x ".venv/bin/$program" ] && ! command -v "$program" >/dev/null; then missing+=("$program"); fi
+  done
+  [ "${#missing[@]}" -eq 0 ] && return 0
   apt-cache show prometheus >/dev/null 2>&1 || step "apt-get update" tools/as-root.sh apt-get update
-  step "promtool, out of its Debian package" fetch_promtool
+  step "${missing[*]}, out of Debian's packages" fetch_programs "${missing[@]}"
 }
 
 recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -192,6 +212,6 @@ started=$SECONDS
 install_packages
 python=$(choose_python)
 install_wakeguard
-install_promtool
+install_programs
 fingerprint >"$stamp"
 say "  ready after $((SECONDS - started)) s"

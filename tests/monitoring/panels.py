@@ -1,0 +1,434 @@
+"""What the dashboard asks, row by row, and how it is drawn.
+
+``$device``, ``$__rate_interval`` and ``$__range`` are Grafana's to fill in. Widths are of 24 columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+_DEVICE: Final = 'device=~"$device"'
+_RATE: Final = "[$__rate_interval]"
+
+Mapping = dict[float, tuple[str, str]]  # value -> text, colour
+
+JUSTIFICATIONS: Final = {
+    "not_justified": ("while muted", "red"),
+    "justified": ("no wake word", "orange"),
+    "expected": ("beyond what a wake word allows", "yellow"),
+}
+_NO_YES: Final[Mapping] = {0: ("no", "transparent"), 1: ("yes", "green")}
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question. ``mapping`` says what its values mean."""
+
+    expr: str
+    legend: str = ""
+    instant: bool = False
+    mapping: Mapping = field(default_factory=dict)
+    heatmap: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel. ``kind`` is Grafana's name of it, ``unit`` as well."""
+
+    title: str
+    kind: str
+    queries: tuple[Query, ...]
+    description: str
+    width: int = 12
+    height: int = 8
+    unit: str = "short"
+    decimals: int | None = None
+    steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
+    stacked: bool = False
+    bars: bool = False
+    names: bool = False  # a stat that shows the series' names and no numbers
+    top: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A heading and what stands under it."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def _refused(window: str) -> str:
+    return (
+        "sum by (justification) "
+        f'(increase(wakeguard_refused_packets_total{{{_DEVICE},justification!=""}}{window}))'
+    )
+
+
+def _happened(metric: str, labels: str = "") -> str:
+    return f"sum by (device) (increase({metric}{{{_DEVICE}{labels}}}{_RATE})) > bool 0"
+
+
+def _quantile(quantile: float) -> str:
+    buckets = f"sum by (le) (rate(wakeguard_verdict_duration_seconds_bucket{_RATE}))"
+    return f"histogram_quantile({quantile}, {buckets})"
+
+
+def _of_the_gate(expr: str) -> str:
+    """Leave out whatever else this Prometheus scrapes."""
+    return f"{expr} * on (instance, job) group_left (version) wakeguard_build_info"
+
+
+ROWS: Final = (
+    Row(
+        "What was refused, and what would have justified it",
+        (
+            Panel(
+                "Refused",
+                "stat",
+                (Query(_refused("[$__range]"), "{{justification}}", instant=True),),
+                "Packets of application data refused in the time shown, by what justified them. "
+                "In monitor: that enforce would have refused.",
+                width=12,
+                height=6,
+                decimals=0,
+                steps=((None, "green"), (1, "orange")),
+            ),
+            Panel(
+                "Mode",
+                "stat",
+                (Query("max by (mode) (wakeguard_mode) == 1", "{{mode}}", instant=True),),
+                "In monitor the gate reports; in enforce it refuses.",
+                width=3,
+                height=6,
+                steps=((None, "blue"),),
+                names=True,
+            ),
+            Panel(
+                "Microphones",
+                "stat",
+                (
+                    Query(
+                        f"max by (device, state) (wakeguard_mute_state{{{_DEVICE}}}) == 1",
+                        "{{device}} {{state}}",
+                        instant=True,
+                    ),
+                ),
+                "The mute state of each Echo as its lamp tells it. Unknown counts as muted.",
+                width=5,
+                height=6,
+                steps=((None, "blue"),),
+                names=True,
+            ),
+            Panel(
+                "Wake words",
+                "stat",
+                (
+                    Query(
+                        f'sum(increase(wakeguard_sensor_events_total{{{_DEVICE},type="wake"}}[$__range]))',
+                        "heard",
+                        instant=True,
+                    ),
+                    Query(
+                        f"sum(increase(wakeguard_unheard_wakes_total{{{_DEVICE}}}[$__range]))",
+                        "not heard",
+                        instant=True,
+                    ),
+                ),
+                "Heard by the sensor; and bursts of speech as after a wake word, without one that it heard.",
+                width=4,
+                height=6,
+                decimals=0,
+                steps=((None, "blue"),),
+            ),
+            Panel(
+                "Refused packets",
+                "timeseries",
+                (
+                    Query(
+                        "sum by (justification) "
+                        f'(rate(wakeguard_refused_packets_total{{{_DEVICE},justification!=""}}{_RATE}))',
+                        "{{justification}}",
+                    ),
+                ),
+                "Application data refused, by what justified it.",
+                unit="pps",
+                stacked=True,
+                bars=True,
+            ),
+            Panel(
+                "Refused since the gate's start, by reason",
+                "bargauge",
+                (
+                    Query(
+                        "sort_desc(sum by (reason) "
+                        f'(wakeguard_packets_total{{{_DEVICE},direction="upstream",verdict="refuse"}}))',
+                        "{{reason}}",
+                        instant=True,
+                    ),
+                ),
+                "The raw counters: whole packets, as the gate counted them.",
+                decimals=0,
+                steps=((None, "orange"),),
+            ),
+        ),
+    ),
+    Row(
+        "What happened when",
+        (
+            Panel(
+                "Mute, wake words and refusals",
+                "state-timeline",
+                (
+                    Query(
+                        f'2 * sum by (device) (wakeguard_mute_state{{{_DEVICE},state="muted"}})'
+                        f' + sum by (device) (wakeguard_mute_state{{{_DEVICE},state="unknown"}})',
+                        "{{device}}: microphone",
+                        mapping={0: ("open", "green"), 1: ("unknown", "yellow"), 2: ("muted", "red")},
+                    ),
+                    Query(
+                        _happened("wakeguard_sensor_events_total", ',type="wake"'),
+                        "{{device}}: wake word",
+                        mapping={0: ("no", "transparent"), 1: ("heard", "blue")},
+                    ),
+                    Query(
+                        f"max by (device) (wakeguard_interaction_active{{{_DEVICE}}})",
+                        "{{device}}: interaction",
+                        mapping={0: ("no", "transparent"), 1: ("open", "light-blue")},
+                    ),
+                    Query(
+                        _happened("wakeguard_refused_packets_total", ',justification!=""'),
+                        "{{device}}: refusals",
+                        mapping={0: ("no", "transparent"), 1: ("refused", "orange")},
+                    ),
+                    Query(
+                        _happened("wakeguard_unheard_wakes_total"),
+                        "{{device}}: wake not heard",
+                        mapping={0: ("no", "transparent"), 1: ("not heard", "purple")},
+                    ),
+                    Query(
+                        f"max by (device) (wakeguard_paused{{{_DEVICE}}})",
+                        "{{device}}: paused",
+                        mapping={0: ("no", "transparent"), 1: ("paused", "yellow")},
+                    ),
+                ),
+                "What the sensor said and what the gate did, over the traffic below.",
+                width=24,
+                height=10,
+            ),
+            Panel(
+                "Packets of the Echos, by class",
+                "timeseries",
+                (
+                    Query(
+                        "sum by (class) "
+                        f'(rate(wakeguard_packets_total{{{_DEVICE},direction="upstream"}}{_RATE}))',
+                        "{{class}}",
+                    ),
+                ),
+                "Everything that the Echos sent, whatever became of it.",
+                unit="pps",
+                stacked=True,
+            ),
+            Panel(
+                "Application data, by what justified it and what became of it",
+                "timeseries",
+                (
+                    Query(
+                        "sum by (justification, verdict) "
+                        f'(rate(wakeguard_bytes_total{{{_DEVICE},class="app_data"}}{_RATE}))',
+                        "{{justification}}: {{verdict}}",
+                    ),
+                ),
+                "Bytes, IP headers included.",
+                unit="Bps",
+                stacked=True,
+            ),
+        ),
+    ),
+    Row(
+        "Waiting",
+        (
+            Panel(
+                "Time to a verdict",
+                "timeseries",
+                (
+                    Query(_quantile(0.5), "half of the packets below"),
+                    Query(_quantile(0.9), "nine in ten"),
+                    Query(_quantile(0.99), "99 in 100"),
+                ),
+                "From taking a packet to the answer about it. Waiting for a wake word is not in it.",
+                unit="s",
+            ),
+            Panel(
+                "Time to a verdict, all of it",
+                "heatmap",
+                (
+                    Query(
+                        f"sum by (le) (increase(wakeguard_verdict_duration_seconds_bucket{_RATE}))",
+                        "{{le}}",
+                        heatmap=True,
+                    ),
+                ),
+                "One packet in 10 ms is timed.",
+                unit="s",
+            ),
+            Panel(
+                "Packets that wait for a wake word",
+                "timeseries",
+                (
+                    Query(f"sum by (device) (wakeguard_held_packets{{{_DEVICE}}})", "{{device}}"),
+                    Query(
+                        "sum by (outcome) "
+                        f"(increase(wakeguard_held_packets_settled_total{{{_DEVICE}}}{_RATE}))",
+                        "{{outcome}} since the point before",
+                    ),
+                ),
+                "Held in the kernel's queue until the word is heard or the time is over.",
+            ),
+            Panel(
+                "What had left of a voice before it was refused",
+                "bargauge",
+                (
+                    Query(
+                        f"sum by (le) (wakeguard_voice_before_refusal_bytes_bucket{{{_DEVICE}}})",
+                        "{{le}} bytes or less",
+                        instant=True,
+                        heatmap=True,
+                    ),
+                ),
+                "Voices refused since the gate's start, by the bytes that had left of them.",
+                decimals=0,
+                steps=((None, "orange"),),
+            ),
+        ),
+    ),
+    Row(
+        "What can leave without a wake word",
+        (
+            Panel(
+                "At most in an hour, by budget",
+                "bargauge",
+                (
+                    Query(
+                        f'sort_desc(max by (part) (wakeguard_bound_bytes{{{_DEVICE},kind="unexplained"}}))',
+                        "{{part}}",
+                        instant=True,
+                    ),
+                ),
+                "Payload bytes of one Echo that the policy lets pass without a wake word, whatever it does.",
+                unit="bytes",
+                steps=((None, "blue"),),
+            ),
+            Panel(
+                "Left of each budget",
+                "timeseries",
+                (
+                    Query(
+                        f"min by (budget) (wakeguard_budget_left_ratio{{{_DEVICE}}})",
+                        "{{budget}}",
+                    ),
+                ),
+                "Of the Echo that has the least. At 0, what follows is judged as application data.",
+                unit="percentunit",
+                top=1.0,
+            ),
+        ),
+    ),
+    Row(
+        "Health",
+        (
+            Panel(
+                "Sensors",
+                "state-timeline",
+                (
+                    Query(
+                        f"max by (device) (wakeguard_sensor_hears{{{_DEVICE}}})",
+                        "{{device}}: microphone at work",
+                        mapping={0: ("deaf", "red"), 1: ("listens", "green")},
+                    ),
+                    Query(
+                        f"max by (device) (wakeguard_sensor_age_seconds{{{_DEVICE}}} < bool 3)",
+                        "{{device}}: heard from",
+                        mapping={0: ("lost", "red"), 1: ("alive", "green")},
+                    ),
+                ),
+                "A sensor silent for 3 s is lost: the mute state is then unknown, which counts as muted.",
+            ),
+            Panel(
+                "Kernel's queue",
+                "timeseries",
+                (
+                    Query("sum(wakeguard_queue_waiting_packets)", "waiting"),
+                    Query(
+                        f"sum by (cause) (increase(wakeguard_queue_lost_packets_total{_RATE}))",
+                        "lost: {{cause}}",
+                    ),
+                ),
+                "Packets that wait for the gate, and packets that the queue lost.",
+            ),
+            Panel(
+                "Failures and resets",
+                "timeseries",
+                (
+                    Query(f"sum by (failure) (increase(wakeguard_failures_total{_RATE}))", "{{failure}}"),
+                    Query(
+                        f"sum by (outcome) (increase(wakeguard_resets_total{_RATE}))",
+                        "resets {{outcome}}",
+                    ),
+                    Query(
+                        "sum by (cause) "
+                        f"(increase(wakeguard_sensor_datagrams_rejected_total{{{_DEVICE}}}{_RATE}))",
+                        "sensor datagrams {{cause}}",
+                    ),
+                ),
+                "What has a name when it goes wrong, and the resets sent to far ends of refused connections.",
+            ),
+            Panel(
+                "Connections",
+                "timeseries",
+                (
+                    Query(f"sum by (device) (wakeguard_flows{{{_DEVICE}}})", "{{device}}"),
+                    Query(
+                        f"sum by (device) (wakeguard_condemned_flows{{{_DEVICE}}})",
+                        "{{device}}: condemned",
+                    ),
+                ),
+                "Flows in the gate's table.",
+            ),
+            Panel(
+                "Processor",
+                "timeseries",
+                (Query(_of_the_gate(f"rate(process_cpu_seconds_total{_RATE})"), "{{instance}}"),),
+                "Of one core.",
+                width=8,
+                unit="percentunit",
+            ),
+            Panel(
+                "Memory",
+                "timeseries",
+                (Query(_of_the_gate("process_resident_memory_bytes"), "{{instance}}"),),
+                "Of the gate's process.",
+                width=8,
+                unit="bytes",
+            ),
+            Panel(
+                "Gate",
+                "table",
+                (
+                    Query("max by (instance, version) (wakeguard_build_info)", instant=True),
+                    Query(
+                        f"max by (instance, device, policy) (wakeguard_policy_info{{{_DEVICE}}})",
+                        instant=True,
+                    ),
+                    Query("max by (instance) (wakeguard_uptime_seconds)", instant=True),
+                ),
+                "Version, policies and the time since it was started, in seconds.",
+                width=8,
+            ),
+        ),
+    ),
+)
+
+PANELS: Final = tuple(panel for row in ROWS for panel in row.panels)
