@@ -23,7 +23,7 @@ from guard.learning.paper_table import CONDITIONS, LAYER_DATA, LAYER_HTTP, LAYER
 from guard.learning.source import Source, replay
 from guard.link import get_locator
 from guard.replay import Replay, Totals
-from guard.trace import Item
+from guard.trace import Item, Trace
 
 Row = tuple[Any, ...]  # the values of ``columns.PACKET_COLUMNS``, None where there is none
 WriteRow = Callable[[Row], object]
@@ -33,15 +33,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"HTTP")
 
 
-def write_packets(source: Source, write: WriteRow) -> Totals:
-    """Judge a source and write a row for each packet that its device sent; return what it went through."""
-    frames = source.open_frames()
-    tap = _Tap(frames)
+def judge_packets(source: Source, write: WriteRow, *, trace: Trace | None = None) -> Totals:
+    """Judge a source and write a row for each packet that its device sent; return what it went through.
 
-    def make_witness(run: Replay) -> _PacketWitness:
-        return _PacketWitness(source, tap, run, write)
-
-    run = replay(source, tap, make_witness)
+    ``trace`` is told to the engine instead of the source's own.
+    """
+    tap = _Tap(source.open_frames())
+    run = replay(source, tap, lambda run: _PacketWitness(source, tap, run, write), trace=trace)
     return run.totals
 
 

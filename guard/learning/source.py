@@ -23,6 +23,17 @@ from guard.trace import Entry, Trace, read_trace
 CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz", ".cap.gz", ".csv")
 EVENTS_SUFFIX = ".jsonl"
 
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A voice left: from its first to its last record, seconds from the first frame; on which connection."""
+
+    begin_s: float
+    end_s: float
+    server: str = ""  # its address; "" where it is not known
+    client_port: int = 0  # likewise 0
+
+
 WitnessMaker = Callable[[Replay], Witness]
 
 
@@ -31,7 +42,7 @@ class Source:
     """One capture, or one of the paper's tables (then ``device`` does not matter).
 
     ``name`` stands in the tables; ``group`` is the household, or whatever else must not be in training and in
-    testing at once.
+    testing at once. ``uploads``: when a voice left; None: nobody said.
     """
 
     path: Path
@@ -40,6 +51,7 @@ class Source:
     device: str
     events: Path | None = None
     condition: str | None = None
+    uploads: tuple[Upload, ...] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -59,13 +71,15 @@ class Source:
         return Trace(entries=(Entry(0.0, MuteEvent(0.0, MuteState.MUTED)),))
 
 
-def replay(source: Source, frames: Iterable[Frame], make_witness: WitnessMaker) -> Replay:
+def replay(
+    source: Source, frames: Iterable[Frame], make_witness: WitnessMaker, *, trace: Trace | None = None
+) -> Replay:
     """Run a source through the engine, in monitor mode, and return the replay that is over.
 
     CaptureError when the device sent and got nothing in it.
     """
     selector = DeviceSelector(DEVICE if source.is_table else source.device)
-    run = Replay(frames, selector, trace=source.read_trace())
+    run = Replay(frames, selector, trace=source.read_trace() if trace is None else trace)
     run.witness = make_witness(run)
     run.run()
     seen = run.totals

@@ -1,0 +1,109 @@
+"""The per-burst table: what the voice model is shown of each burst, and whether that was a voice.
+
+Knows: labels, where they come from. Refuses to know: the features, which are the gate's own (``features``). A
+row is a burst after one of its records, at each at which the gate would ask its model.
+
+A label is 1 where somebody said that a voice left then on that connection (``--uploads``), 0 where they said
+when and it was not then, or where nobody spoke to the Echo at all (microphone_mute, no_wake_word,
+music_stream). Where nothing was said there is no label: of normal_conversation alone it is not known which
+burst was the voice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from guard.core.burst import FEATURES, get_contract
+from guard.learning.columns import Column, Kind
+from guard.learning.features import BurstRow, iter_bursts
+from guard.learning.source import Source, Upload
+
+__all__ = ["BURST_COLUMNS", "LABELS", "get_contract", "write_bursts"]
+
+LABELS: Final = ("control", "voice")
+UNLABELLED: Final = "unlabelled"
+SILENT: Final = frozenset({"microphone_mute", "no_wake_word", "music_stream"})
+MARGIN_S = 1.0  # a row belongs to an upload when it lies so near: the burst's pause
+
+_MEANINGS: Final = {  # of FEATURES; what is missing here would fail a test
+    "records": ("", "records of the burst so far"),
+    "seconds": ("s", "since it began"),
+    "bytes_per_s": ("bytes/s", "in the last records"),
+    "equal": ("", "share of the last records that has their commonest length"),
+    "run": ("", "records up to now that are equally long"),
+    "sizes": ("", "different lengths in the last records"),
+    "unit": ("bytes", "greatest common divisor of the differences of these lengths; 0 where all are equal"),
+    "mean_length": ("bytes", "of the last records"),
+    "longest": ("bytes", "of the last records"),
+    "shortest": ("bytes", "of the last records"),
+    "mean_gap_s": ("s", "between the last records"),
+    "longest_gap_s": ("s", "between the last records"),
+    "gap_spread": ("", "standard deviation of these gaps by their mean"),
+    "lattice": (
+        "",
+        "share of the last records that is as long as a known codec's; the model does not see it",
+    ),
+}
+_BEFORE: Final = (
+    Column("capture", Kind.TEXT, "", "which capture it is from"),
+    Column("group", Kind.TEXT, "", "its household: never in training and in testing at once"),
+    Column("condition", Kind.TEXT, "", "how it was captured, where that was said"),
+    Column("time", Kind.FLOAT, "s", "of the record, since the capture's first frame"),
+    Column("flow", Kind.INT, "", "which connection of that capture, from 0 in the order of their bursts"),
+    Column("burst", Kind.INT, "", "which burst of that capture, from 0; a pause of a second ends one"),
+    Column(
+        "certain", Kind.INT, "", "1 when the gate's certain rule, a known codec's lattice, calls it a voice"
+    ),
+    Column("on_lattice", Kind.FLOAT, "s", "since the first record of that run; empty where there is none"),
+    Column("run_bytes", Kind.INT, "bytes", "of records of a known codec's length in that run"),
+)
+BURST_COLUMNS: Final = (
+    *_BEFORE,
+    *(Column(name, Kind.FLOAT, *_MEANINGS[name]) for name in FEATURES),
+    Column("label", Kind.INT, "", "1 a voice, 0 none, empty unknown"),
+)
+
+
+def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> dict[str, int]:
+    """Write the rows of one capture; return how many bursts have which label."""
+    flows: dict[str, int] = {}
+    bursts: dict[tuple[str, float], int] = {}
+    labels: Counter[str] = Counter()
+    for row in iter_bursts(source.path, None if source.is_table else source.device):
+        label = get_label(source, row)
+        key = row.flow, row.began_at
+        if key not in bursts:
+            labels[UNLABELLED if label is None else LABELS[label]] += 1
+        write(
+            (
+                source.name,
+                source.group,
+                source.condition,
+                round(row.now, 6),
+                flows.setdefault(row.flow, len(flows)),
+                bursts.setdefault(key, len(bursts)),
+                int(row.certain),
+                None if row.on_lattice is None else round(row.on_lattice, 6),
+                row.run_bytes,
+                *row.vector,
+                label,
+            )
+        )
+    return dict(labels)
+
+
+def get_label(source: Source, row: BurstRow) -> int | None:
+    """Return 1, 0 or None; see the module."""
+    if source.uploads is not None:
+        return int(any(_is_upload(upload, row) for upload in source.uploads))
+    return 0 if source.condition in SILENT else None
+
+
+def _is_upload(upload: Upload, row: BurstRow) -> bool:
+    if not upload.begin_s - MARGIN_S <= row.now <= upload.end_s + MARGIN_S:
+        return False
+    if upload.server and f"> {upload.server}:" not in row.flow:
+        return False
+    return not upload.client_port or f":{upload.client_port} >" in row.flow

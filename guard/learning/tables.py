@@ -1,0 +1,134 @@
+"""Tables on disk: CSV written row by row, Parquet made from it, a whole directory or nothing.
+
+Knows: how a column's kind is called in Parquet, and that a table appears under its name only when it is
+complete. Refuses to know: what the columns mean. Memory does not grow with the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard.errors import DatasetError
+from guard.learning.columns import Column, Kind
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MANIFEST = "dataset.json"
+ROWS_AT_ONCE = 10_000
+
+
+@contextmanager
+def write_directory(out: Path) -> Iterator[Path]:
+    """Give a temporary directory beside ``out`` that becomes ``out`` when nothing was raised.
+
+    DatasetError when ``out`` exists already: nobody's table is written over.
+    """
+    if out.exists():
+        raise DatasetError(f"{out} exists already: remove it or name another directory")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written: {error.strerror}") from None
+    try:
+        yield folder
+        folder.chmod(0o755)
+        folder.replace(out)
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class TableWriter:
+    """A CSV file with one line of names; ``write`` takes the values in the columns' order."""
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.rows = 0
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow([column.name for column in columns])
+
+    def write(self, row: Sequence[Any]) -> None:
+        """Append one row; None is an empty field."""
+        self._writer.writerow(row)
+        self.rows += 1
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def join_tables(parts: Iterable[Path], out: Path) -> None:
+    """Join CSV files of the same columns: one line of names, then all rows."""
+    with out.open("wb") as target:
+        for number, part in enumerate(parts):
+            with part.open("rb") as source:
+                head = source.readline()
+                if not number:
+                    target.write(head)
+                shutil.copyfileobj(source, target)
+
+
+def write_parquet(table: Path, columns: Sequence[Column]) -> Path:
+    """Write ``table`` (CSV) beside itself as Parquet, in pieces, and return its path."""
+    import polars as pl
+
+    kinds = {Kind.TEXT: pl.String, Kind.INT: pl.Int64, Kind.FLOAT: pl.Float64}
+    schema = {column.name: kinds[column.kind] for column in columns}
+    path = table.with_suffix(".parquet")
+    pl.scan_csv(table, schema=schema).sink_parquet(path)
+    return path
+
+
+def read_table(directory: Path, name: str, columns: Sequence[Column]) -> pl.DataFrame:
+    """Return a table of a dataset; DatasetError when it is missing, damaged or of other columns."""
+    import polars as pl
+
+    path = directory / f"{name}.parquet"
+    if not path.is_file():
+        raise DatasetError(f"{directory} holds no {path.name}: build it with `wakeguard dataset build`")
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"{path} cannot be read ({reason}): build the dataset again") from None
+    if table.columns != [column.name for column in columns]:
+        raise DatasetError(f"{path} has other columns than this version writes: build the dataset again")
+    return table
+
+
+def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
+    """Write what a dataset was built from."""
+    text = json.dumps(content, indent=2, sort_keys=True)
+    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return what a dataset was built from; DatasetError when the directory is no dataset."""
+    path = directory / MANIFEST
+    if not directory.is_dir():
+        raise DatasetError(
+            f"{directory} is no dataset: name a directory that `wakeguard dataset build` wrote"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{directory} is no dataset, it holds no {MANIFEST}: build one with `wakeguard dataset build`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}): build the dataset again") from None
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} cannot be read (no JSON object): build the dataset again")
+    return content
