@@ -4,8 +4,9 @@ Knows: labels, where they come from. Refuses to know: the features, which are th
 row is a burst after one of its records, at each at which the gate would ask its model.
 
 A label is 1 where somebody said that a voice left then on that connection (``--uploads``), 0 where they said
-when and it was not then, or where nobody spoke to the Echo at all (microphone_mute, no_wake_word,
-music_stream). Where nothing was said there is no label: of normal_conversation alone it is not known which
+when and it was not then, or where nobody spoke to the Echo at all (microphone_mute, no_wake_word, music_stream).
+Where they said when and not on which connection, a run on a known codec's lattice is the voice, and of the others
+nothing is known. Where nothing was said there is no label: of normal_conversation alone it is not known which
 burst was the voice.
 """
 
@@ -96,14 +97,21 @@ def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> di
 
 def get_label(source: Source, row: BurstRow) -> int | None:
     """Return 1, 0 or None; see the module."""
-    if source.uploads is not None:
-        return int(any(_is_upload(upload, row) for upload in source.uploads))
-    return 0 if source.condition in SILENT else None
+    if source.uploads is None:
+        return 0 if source.condition in SILENT else None
+    within = [up for up in source.uploads if up.begin_s - MARGIN_S <= row.now <= up.end_s + MARGIN_S]
+    if any(_is_on(upload, row.flow) for upload in within):
+        return 1
+    if all(upload.server and upload.client_port for upload in within):
+        return 0
+    return 1 if row.certain else None
 
 
-def _is_upload(upload: Upload, row: BurstRow) -> bool:
-    if not upload.begin_s - MARGIN_S <= row.now <= upload.end_s + MARGIN_S:
-        return False
-    if upload.server and f"> {upload.server}:" not in row.flow:
-        return False
-    return not upload.client_port or f":{upload.client_port} >" in row.flow
+def _is_on(upload: Upload, flow: str) -> bool:
+    """Say whether an upload is known to have left on a connection."""
+    return bool(
+        upload.server
+        and upload.client_port
+        and f"> {upload.server}:" in flow
+        and f":{upload.client_port} >" in flow
+    )
