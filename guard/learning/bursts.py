@@ -4,10 +4,10 @@ Knows: labels, where they come from. Refuses to know: the features, which are th
 row is a burst after one of its records, at each at which the gate would ask its model.
 
 A label is 1 where somebody said that a voice left then on that connection (``--uploads``), 0 where they said
-when and it was not then, or where nobody spoke to the Echo at all (microphone_mute, no_wake_word, music_stream).
-Where they said when and not on which connection, a run on a known codec's lattice is the voice, and of the others
-nothing is known. Where nothing was said there is no label: of normal_conversation alone it is not known which
-burst was the voice.
+when and it was not then, or where nobody spoke to the Echo at all (microphone_mute, no_wake_word,
+music_stream). Where they said when and not on which connection, a run on a known codec's lattice is the
+voice, and of the others nothing is known. Where nothing was said there is no label: of normal_conversation
+alone it is not known which burst was the voice.
 """
 
 from __future__ import annotations

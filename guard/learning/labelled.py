@@ -40,8 +40,8 @@ def read_labelled(directories: Sequence[Path]) -> pl.DataFrame:
     if len(found) < len(LABELS):
         only = ", ".join(f"{LABELS[label]!r}" for label in sorted(found)) or "no burst"
         raise DatasetError(
-            f"{', '.join(map(str, directories))}: only {only} in it, and {' and '.join(LABELS)} are needed: add"
-            " captures of conversations with --uploads, of silence with --condition no_wake_word"
+            f"{', '.join(map(str, directories))}: only {only} in it, and {' and '.join(LABELS)} are needed:"
+            " add captures of conversations with --uploads, of silence with --condition no_wake_word"
         )
     return rows
 
@@ -71,6 +71,6 @@ def _check_labels(directory: Path, table: pl.DataFrame) -> None:
             f"{directory} has no labels: build it with --uploads FILE, or with --condition where nobody spoke"
         )
     raise DatasetError(
-        f"{directory} is half labelled: {len(missing)} of {captures} captures have no label, such as {missing[0]}:"
-        " name them in --uploads, or build the dataset without them"
+        f"{directory} is half labelled: {len(missing)} of {captures} captures have no label, such as"
+        f" {missing[0]}: name them in --uploads, or build the dataset without them"
     )
