@@ -72,7 +72,7 @@ def setup(
     from guard.setup import units
     from guard.setup.places import Places
     from guard.setup.plan import make_plan
-    from guard.setup.program import find_program
+    from guard.setup.program import find_program, find_program_in
 
     console = _make_console()
     places = Places(root.absolute())
@@ -81,7 +81,9 @@ def setup(
     wishes = Wishes(devices, lan, placement, sense=sense, force=force)
     choices = choose(console, wishes, places, ask=not yes and sys.stdin.isatty())
     managed = units.is_systemd_running() or not places.is_this_machine
-    program = find_program() if managed else None
+    program = None
+    if managed:
+        program = find_program() if places.is_this_machine else find_program_in(places.root)
     plan = make_plan(choices, places, force=force, program=program, managed=managed)
     _show_plan(console, plan, choices)
     if dry_run:

@@ -18,6 +18,7 @@ from guard.errors import SetupError
 
 HOMES: Final = ("/home", "/root", "/run/user")  # what ProtectHome= hides
 PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
+PLACES: Final = ("/opt/wakeguard/bin/wakeguard", "/usr/local/bin/wakeguard", "/usr/bin/wakeguard")
 ADVICE: Final = (
     "install it where every user may read it: python3 -m venv --system-site-packages /opt/wakeguard, then "
     "/opt/wakeguard/bin/pip install wakeguard, then /opt/wakeguard/bin/wakeguard setup"
@@ -44,6 +45,12 @@ def find_program() -> Program:
     return Program(
         " ".join(quote(str(part)) for part in parts), any(is_below(place, HOMES) for place in places)
     )
+
+
+def find_program_in(root: Path) -> Program:
+    """Return how Wakeguard is started in another machine's tree: where it is there, else where it belongs."""
+    found = next((place for place in PLACES if (root / place.lstrip("/")).exists()), PLACES[0])
+    return Program(found, in_home=False)
 
 
 def check_reachable(path: Path) -> None:
