@@ -137,3 +137,5 @@ class GateStatus(msgspec.Struct, frozen=True):
     resets: dict[str, int]  # to the far ends of refused connections: sent, limited (by their rate), failed
     verdict_times: HistogramStatus  # seconds, of the packets that were timed
     devices: tuple[DeviceState, ...]
+    journal: str = "off"  # "on", or the name of the fault that keeps it from being written
+    build: str = "pure"  # how the gate was built: "compiled" or "pure"

@@ -17,6 +17,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
 from guard import __version__
+from tests.built import build_wheel
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.wheel
@@ -26,11 +27,8 @@ DEVICE = "44:65:0d:00:00:01"
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT))
-    (built,) = folder.glob("*.whl")
-    return built
+def wheel() -> Path:
+    return build_wheel().wheel
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def _print_gate(console: Any, status: dict[str, Any]) -> None:
     colour = "green" if status["mode"] == "enforce" else "yellow"
     console.print(
         f"[bold {colour}]{status['mode']}[/], policy {status['policy']}, "
-        f"up {format_duration(status['uptime_s'])}, wakeguard {status['gate_version']}"
+        f"up {format_duration(status['uptime_s'])}, wakeguard {status['gate_version']}, {status['build']}"
     )
     if status["period_scale"] != 1.0:
         console.print(f"[bold red]laboratory[/]: heartbeat periods are scaled by {status['period_scale']:g}")

@@ -11,6 +11,7 @@ with a packet stands in ``fault``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
 from struct import Struct
@@ -56,7 +57,10 @@ _ROUTER_ALERT: Final = {
     ICMPV6: bytes.fromhex("3a00050200000100"),  # in a hop-by-hop header of its own
 }
 # version+IHL, total length, fragment word, protocol | seq, ack, data offset, flags
-unpack_ipv4_tcp: Final = Struct("!BxHxxHxB14xIIBB").unpack_from
+_Ipv4Tcp = Callable[
+    [bytes], tuple[int, int, int, int, int, int, int, int]
+]  # typed: compiled, no int is boxed
+unpack_ipv4_tcp: Final[_Ipv4Tcp] = Struct("!BxHxxHxB14xIIBB").unpack_from
 _TCP: Final = Struct("!4xIIBB").unpack_from
 _UINT16: Final = Struct("!H").unpack_from
 _IPV4_TCP_SIZE: Final = 40

@@ -59,7 +59,9 @@ _UNKNOWN: Final = Framing.UNKNOWN
 _TENTATIVE: Final = Framing.TENTATIVE
 _INFERRED: Final = Framing.INFERRED
 _OPAQUE: Final = Framing.OPAQUE
-_RECORD: Final = Struct("!BHH").unpack_from  # type, legacy version, length
+_RECORD: Final[Callable[[bytes, int], tuple[int, int, int]]] = Struct(
+    "!BHH"
+).unpack_from  # type, legacy version, length
 
 
 def is_record_header(content_type: int, version: int, length: int) -> bool:
@@ -183,7 +185,7 @@ class RecordStream:
                     return kinds | self._judge_split(now)
                 header, self.header = self.header, b""
                 start += missing
-                content_type, version, length = _RECORD(header)
+                content_type, version, length = _RECORD(header, 0)
                 self.resolved = self._begin(content_type, version, length, now)
                 kinds |= self.resolved
             elif end - start < RECORD_HEADER_BYTES:

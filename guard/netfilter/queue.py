@@ -3,6 +3,9 @@
 The daemon's callback receives netfilterqueue's own ``Packet``: one Python call per packet and none in
 between. The verdicts are the functions ``accept``, ``refuse`` and ``condemn``; whoever counts every
 microsecond may inline them. This file does not know why a packet is refused and reads no clock.
+
+Where the compiled module ``batch`` was built, it reads the packets and sends the verdicts, many to a system
+call, on the queue that netfilterqueue has bound; its packets have the same methods.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, UNJUDGED
 
 if TYPE_CHECKING:
     from netfilterqueue import NetfilterQueue, Packet
+
+    from guard.netfilter.batch import Batch
 
 MAXIMUM_LENGTH: Final = 8192
 """Packets that may wait: 0.8 s, the longest hold, at 10,000 packets a second."""
@@ -76,6 +81,7 @@ class PacketQueue:
     def __init__(self, number: int) -> None:
         self.number = number
         self._queue: NetfilterQueue | None = None
+        self._batch: Batch | None = None
 
     def bind(
         self, callback: Callable[[Packet], None], *, mode: Mode, maximum_length: int = MAXIMUM_LENGTH
@@ -108,6 +114,7 @@ class PacketQueue:
                 f"queue {self.number} cannot be bound ({error}): give another number in network.queue"
             ) from error
         self._queue = queue
+        self._batch = _make_batch(queue.get_fd(), self.number, callback)
         self.set_mode(mode)
 
     def set_mode(self, mode: Mode) -> None:
@@ -120,7 +127,10 @@ class PacketQueue:
 
     def run(self) -> None:
         """Call the callback for every packet that waits; return when none does."""
-        self._bound().run(block=False)
+        if self._batch is not None:
+            self._batch.run()
+        else:
+            self._bound().run(block=False)
 
     def read_statistics(self) -> kernel.QueueStatistics | None:
         """Return the kernel's own counters; None when the queue is gone."""
@@ -128,6 +138,9 @@ class PacketQueue:
 
     def close(self) -> None:
         """Give the queue back; the kernel drops what still waits in it. A second time does nothing."""
+        if self._batch is not None:
+            self._batch.close()
+            self._batch = None
         if self._queue is not None:
             self._queue.unbind()
             self._queue = None
@@ -136,3 +149,12 @@ class PacketQueue:
         if self._queue is None:
             raise NetfilterError(f"queue {self.number} is not bound")
         return self._queue
+
+
+def _make_batch(descriptor: int, number: int, callback: Callable[[Packet], None]) -> Batch | None:
+    """Return the compiled loop, None where it was not built."""
+    try:
+        from guard.netfilter.batch import Batch
+    except ImportError:
+        return None
+    return Batch(descriptor, number, callback)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.registry import Collector
 
 from guard import __version__
+from guard.build import get_build
 from guard.core.context import EXTENSIONS
 from guard.core.event import MuteState
 from guard.core.verdict import Mode
@@ -46,9 +47,9 @@ _PACKET_LABELS: Final = ("device", "direction", "class", "justification", "verdi
 METRICS: Final = (
     MetricRow(
         "wakeguard_build_info",
-        "Always 1; the version is in the label.",
-        lambda _: [Sample((__version__,), 1.0)],
-        ("version",),
+        "Always 1; the version is in the label, and whether the gate is compiled or pure Python.",
+        lambda _: [Sample((__version__, get_build()), 1.0)],
+        ("version", "build"),
     ),
     MetricRow(
         "wakeguard_uptime_seconds",

@@ -520,7 +520,7 @@ def test_a_fault_in_the_engine_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("forced")
 
-    monkeypatch.setattr("guard.core.engine.unpack_ipv4_tcp", fail)
+    monkeypatch.setattr(talk.engine._devices[DEVICE], "get_flow", fail)
     talk.wake()
     assert talk.up(PAYLOADS["ping"]) == "app_data expected refuse packet engine_error"
     assert talk.engine.engine_errors == 1

@@ -1,0 +1,500 @@
+/* Packets of a bound queue, many to a system call: recvmmsg() for what waits, one sendto() for the verdicts.
+ *
+ * Knows: the layout of nfnetlink_queue's messages (linux/netfilter/nfnetlink_queue.h). Refuses to know: how a
+ * queue is bound (netfilterqueue does that) and what a verdict is for. Optional: where it was not built,
+ * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py.
+ *
+ * A verdict given inside run() is sent at the end of the chunk in hand, one given outside at once. What a send
+ * could not deliver stays, and goes first with the next one; the OSError comes out of run() or of the verdict.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <structmember.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+#include <linux/netlink.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+    CHUNK = 32,        /* packets of one recvmmsg(); more gain nothing, and the first waits for the last */
+    ROOM = 8192,       /* of a message: the copy range is 3840 bytes, attributes take some hundred */
+    VERDICT = 40,      /* bytes of a verdict with its mark */
+    KEPT = 64 * CHUNK, /* verdicts that may wait for a send; a batch releases what was held as well */
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *callback;
+    struct Packet *spare; /* a Packet that nobody refers to any more */
+    int descriptor;
+    uint16_t number;      /* big-endian */
+    int running;
+    int waiting;          /* verdicts in ``out`` */
+    unsigned long long failed;
+    struct mmsghdr headers[CHUNK];
+    struct iovec parts[CHUNK];
+    char (*in)[ROOM];
+    char *out;
+} Batch;
+
+typedef struct Packet {
+    PyObject_HEAD
+    Batch *batch;
+    const char *data;  /* inside the chunk in hand; NULL once it is in ``payload`` or gone */
+    Py_ssize_t length;
+    PyObject *payload;
+    uint32_t id;       /* big-endian */
+    uint32_t mark;
+    uint32_t indev;
+    int answered;
+    uint8_t hook;
+} Packet;
+
+static PyTypeObject PacketType, BatchType;
+
+/* -- verdicts ---------------------------------------------------------------------------------------- */
+
+static int flush(Batch *self)
+{
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    int sent = 0;
+
+    while (sent < self->waiting) {
+        int count = self->waiting - sent < CHUNK ? self->waiting - sent : CHUNK;
+        ssize_t done;
+
+        do
+            done = sendto(self->descriptor, self->out + sent * VERDICT, (size_t)(count * VERDICT), 0,
+                          (struct sockaddr *)&kernel, sizeof kernel);
+        while (done < 0 && errno == EINTR);
+        if (done < 0) {
+            memmove(self->out, self->out + sent * VERDICT, (size_t)((self->waiting - sent) * VERDICT));
+            self->waiting -= sent;
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        sent += count;
+    }
+    self->waiting = 0;
+    return 0;
+}
+
+static PyObject *answer(Packet *self, uint32_t verdict)
+{
+    Batch *batch = self->batch;
+    char *at;
+    struct nlmsghdr *header;
+    struct nfgenmsg *generic;
+    struct nlattr *attribute;
+    struct nfqnl_msg_verdict_hdr *words;
+    uint32_t mark;
+
+    if (self->answered) {
+        PyErr_SetString(PyExc_RuntimeError, "the packet has its verdict already");
+        return NULL;
+    }
+    if (batch->descriptor < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "the queue is closed");
+        return NULL;
+    }
+    if (batch->waiting == KEPT && flush(batch) < 0)
+        return NULL;
+    at = batch->out + batch->waiting * VERDICT;
+    header = (struct nlmsghdr *)at;
+    generic = (struct nfgenmsg *)(at + 16);
+    attribute = (struct nlattr *)(at + 20);
+    words = (struct nfqnl_msg_verdict_hdr *)(at + 24);
+    *header = (struct nlmsghdr){.nlmsg_len = VERDICT,
+                                .nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT,
+                                .nlmsg_flags = NLM_F_REQUEST};
+    *generic = (struct nfgenmsg){.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = batch->number};
+    *attribute = (struct nlattr){.nla_len = 12, .nla_type = NFQA_VERDICT_HDR};
+    words->verdict = htonl(verdict);
+    words->id = self->id;
+    /* A packet whose mark is not touched gets the one that it came with: the same length for all. */
+    mark = htonl(self->mark);
+    *(struct nlattr *)(at + 32) = (struct nlattr){.nla_len = 8, .nla_type = NFQA_MARK};
+    memcpy(at + 36, &mark, 4);
+    self->answered = 1;
+    batch->waiting++;
+    if (!batch->running && flush(batch) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -- a packet ---------------------------------------------------------------------------------------- */
+
+static PyObject *packet_accept(Packet *self, PyObject *unused)
+{
+    (void)unused;
+    return answer(self, NF_ACCEPT);
+}
+
+static PyObject *packet_drop(Packet *self, PyObject *unused)
+{
+    (void)unused;
+    return answer(self, NF_DROP);
+}
+
+static PyObject *packet_get_mark(Packet *self, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(self->mark);
+}
+
+static PyObject *packet_set_mark(Packet *self, PyObject *value)
+{
+    unsigned long mark = PyLong_AsUnsignedLong(value);
+
+    if (mark == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    if (mark > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "a mark has 32 bits");
+        return NULL;
+    }
+    self->mark = (uint32_t)mark;
+    Py_RETURN_NONE;
+}
+
+static PyObject *packet_get_payload(Packet *self, PyObject *unused)
+{
+    (void)unused;
+    if (self->payload == NULL) {
+        if (self->data == NULL) {
+            PyErr_SetString(PyExc_RuntimeError, "the payload is gone: retain() keeps it");
+            return NULL;
+        }
+        self->payload = PyBytes_FromStringAndSize(self->data, self->length);
+        if (self->payload == NULL)
+            return NULL;
+    }
+    Py_INCREF(self->payload);
+    return self->payload;
+}
+
+static PyObject *packet_retain(Packet *self, PyObject *unused)
+{
+    PyObject *payload = packet_get_payload(self, unused);
+
+    if (payload == NULL)
+        return NULL;
+    Py_DECREF(payload);
+    Py_RETURN_NONE;
+}
+
+static void packet_dealloc(Packet *self)
+{
+    Py_CLEAR(self->payload);
+    Py_CLEAR(self->batch);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyMethodDef packet_methods[] = {
+    {"accept", (PyCFunction)packet_accept, METH_NOARGS, "Let the packet pass, with its mark."},
+    {"drop", (PyCFunction)packet_drop, METH_NOARGS, "Drop the packet."},
+    {"get_mark", (PyCFunction)packet_get_mark, METH_NOARGS, "Return the firewall mark."},
+    {"set_mark", (PyCFunction)packet_set_mark, METH_O, "Set the mark that the packet gets with its verdict."},
+    {"get_payload", (PyCFunction)packet_get_payload, METH_NOARGS, "Return the packet from its IP header on."},
+    {"retain", (PyCFunction)packet_retain, METH_NOARGS, "Keep the packet beyond the callback."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef packet_members[] = {
+    {"hook", T_UBYTE, offsetof(Packet, hook), READONLY, "Netfilter's hook."},
+    {"indev", T_UINT, offsetof(Packet, indev), READONLY, "Index of the interface it came by, 0 for none."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyTypeObject PacketType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "guard.netfilter.batch.Packet",
+    .tp_basicsize = sizeof(Packet),
+    .tp_dealloc = (destructor)packet_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_doc = "A queued packet, with the methods of netfilterqueue's.",
+    .tp_methods = packet_methods,
+    .tp_members = packet_members,
+};
+
+static Packet *make_packet(Batch *batch)
+{
+    Packet *packet = batch->spare;
+
+    if (packet != NULL) {
+        batch->spare = NULL;
+        packet->answered = 0;
+    } else {
+        packet = PyObject_New(Packet, &PacketType);
+        if (packet == NULL)
+            return NULL;
+        packet->answered = 0;
+        packet->payload = NULL;
+        Py_INCREF(batch);
+        packet->batch = batch;
+    }
+    packet->data = NULL;
+    packet->length = 0;
+    packet->id = packet->mark = packet->indev = 0;
+    packet->hook = 0;
+    return packet;
+}
+
+/* -- a batch ----------------------------------------------------------------------------------------- */
+
+static int read_message(Packet *packet, const struct nlmsghdr *message)
+{
+    const char *at = (const char *)message + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
+    const char *end = (const char *)message + message->nlmsg_len;
+    int known = 0;
+
+    while (end - at >= (ptrdiff_t)NLA_HDRLEN) {
+        const struct nlattr *attribute = (const struct nlattr *)at;
+        const char *value = at + NLA_HDRLEN;
+        ptrdiff_t length = attribute->nla_len - NLA_HDRLEN;
+        uint32_t word = 0;
+
+        if (length < 0 || value + length > end)
+            break;
+        if (length >= 4)
+            memcpy(&word, value, 4);
+        switch (attribute->nla_type & NLA_TYPE_MASK) {
+        case NFQA_PACKET_HDR:
+            if (length >= 7) {
+                packet->id = word;
+                packet->hook = (uint8_t)value[6];
+                known = 1;
+            }
+            break;
+        case NFQA_MARK:
+            packet->mark = ntohl(word);
+            break;
+        case NFQA_IFINDEX_INDEV:
+            packet->indev = ntohl(word);
+            break;
+        case NFQA_PAYLOAD:
+            packet->data = value;
+            packet->length = length;
+            break;
+        }
+        at += NLA_ALIGN(attribute->nla_len);
+    }
+    if (packet->data == NULL)
+        packet->data = end; /* a packet without a byte */
+    return known;
+}
+
+static int hand_over(Batch *self, const struct nlmsghdr *message)
+{
+    Packet *packet;
+    PyObject *done;
+
+    if (message->nlmsg_type == NLMSG_ERROR) { /* the answer to a verdict for a packet that is gone */
+        self->failed++;
+        return 0;
+    }
+    if (message->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET))
+        return 0;
+    packet = make_packet(self);
+    if (packet == NULL)
+        return -1;
+    if (!read_message(packet, message)) {
+        Py_DECREF(packet);
+        return 0;
+    }
+    done = PyObject_CallOneArg(self->callback, (PyObject *)packet);
+    packet->data = NULL;
+    if (Py_REFCNT(packet) == 1 && self->spare == NULL) {
+        Py_CLEAR(packet->payload);
+        self->spare = packet;
+    } else {
+        Py_DECREF(packet);
+    }
+    if (done == NULL)
+        return -1;
+    Py_DECREF(done);
+    return 0;
+}
+
+/* The whole chunk is handed over, whatever the callback raises: it cannot be put back. The first exception
+ * comes out when that is done and the verdicts are on their way. */
+static int hand_over_chunk(Batch *self, int count)
+{
+    PyObject *kind = NULL, *value = NULL, *trace = NULL;
+
+    self->running = 1;
+    for (int number = 0; number < count; number++) {
+        struct nlmsghdr *message = (struct nlmsghdr *)self->in[number];
+        int left = (int)self->headers[number].msg_len; /* signed: NLMSG_NEXT may go below zero */
+
+        for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+            if (hand_over(self, message) == 0)
+                continue;
+            if (kind == NULL)
+                PyErr_Fetch(&kind, &value, &trace);
+            else
+                PyErr_Clear();
+        }
+    }
+    self->running = 0;
+    if (self->waiting && flush(self) < 0) {
+        if (kind == NULL)
+            return -1;
+        PyErr_Clear(); /* the verdicts stay; the next send says so again */
+    }
+    if (kind == NULL)
+        return 0;
+    PyErr_Restore(kind, value, trace);
+    return -1;
+}
+
+static PyObject *batch_run(Batch *self, PyObject *unused)
+{
+    int count;
+
+    (void)unused;
+    if (self->running) {
+        PyErr_SetString(PyExc_RuntimeError, "run() was called from the callback");
+        return NULL;
+    }
+    if (self->descriptor < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "the queue is closed");
+        return NULL;
+    }
+    do {
+        count = recvmmsg(self->descriptor, self->headers, CHUNK, MSG_DONTWAIT, NULL);
+        if (count < 0) {
+            if (errno == EAGAIN)
+                break;
+            if (errno == ENOBUFS || errno == EINTR) { /* packets were lost, and the kernel counted them */
+                if (PyErr_CheckSignals() < 0)
+                    return NULL;
+                count = CHUNK;
+                continue;
+            }
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        if (hand_over_chunk(self, count) < 0)
+            return NULL;
+    } while (count == CHUNK);
+    if (self->waiting && flush(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
+{
+    static char *keywords[] = {"descriptor", "number", "callback", NULL};
+    unsigned short number;
+    int descriptor;
+    PyObject *callback;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHO", keywords, &descriptor, &number, &callback))
+        return -1;
+    if (self->in != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a Batch is made once");
+        return -1;
+    }
+    self->in = PyMem_Calloc(CHUNK, ROOM);
+    self->out = PyMem_Malloc(KEPT * VERDICT);
+    if (self->in == NULL || self->out == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int at = 0; at < CHUNK; at++) {
+        self->parts[at] = (struct iovec){.iov_base = self->in[at], .iov_len = ROOM};
+        self->headers[at].msg_hdr = (struct msghdr){.msg_iov = &self->parts[at], .msg_iovlen = 1};
+    }
+    self->descriptor = descriptor;
+    self->number = htons(number);
+    Py_INCREF(callback);
+    self->callback = callback;
+    return 0;
+}
+
+static int batch_traverse(Batch *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->callback);
+    return 0;
+}
+
+static int batch_clear(Batch *self)
+{
+    Packet *spare = self->spare;
+
+    self->spare = NULL;
+    Py_XDECREF(spare);
+    Py_CLEAR(self->callback);
+    return 0;
+}
+
+static void batch_dealloc(Batch *self)
+{
+    PyObject_GC_UnTrack(self);
+    batch_clear(self);
+    PyMem_Free(self->in);
+    PyMem_Free(self->out);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *batch_close(Batch *self, PyObject *unused)
+{
+    (void)unused;
+    self->descriptor = -1;
+    batch_clear(self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef batch_methods[] = {
+    {"run", (PyCFunction)batch_run, METH_NOARGS, "Call the callback for every packet that waits."},
+    {"close", (PyCFunction)batch_close, METH_NOARGS, "Let go of the descriptor and the callback."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef batch_members[] = {
+    {"failed", T_ULONGLONG, offsetof(Batch, failed), READONLY, "Verdicts that the kernel would not take."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyTypeObject BatchType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "guard.netfilter.batch.Batch",
+    .tp_basicsize = sizeof(Batch),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_doc = "The packets of one bound queue.",
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)batch_init,
+    .tp_dealloc = (destructor)batch_dealloc,
+    .tp_traverse = (traverseproc)batch_traverse,
+    .tp_clear = (inquiry)batch_clear,
+    .tp_methods = batch_methods,
+    .tp_members = batch_members,
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "guard.netfilter.batch",
+    .m_doc = "Packets of a bound queue, many to a system call.",
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC PyInit_batch(void)
+{
+    PyObject *made;
+
+    if (PyType_Ready(&PacketType) < 0 || PyType_Ready(&BatchType) < 0)
+        return NULL;
+    made = PyModule_Create(&module);
+    if (made == NULL)
+        return NULL;
+    if (PyModule_AddObjectRef(made, "Batch", (PyObject *)&BatchType) < 0 ||
+        PyModule_AddObjectRef(made, "Packet", (PyObject *)&PacketType) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}

@@ -1,0 +1,52 @@
+"""The wheel as a normal install builds it, and the same without a compiler; each is built once a session."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+BUILD_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Built:
+    """A wheel and what building it said."""
+
+    wheel: Path
+    output: str
+
+
+@functools.cache
+def build_wheel(**environment: str) -> Built:
+    """Build the wheel of this checkout with ``environment`` set besides."""
+    folder = Path(tempfile.mkdtemp(prefix="wakeguard-wheel-"))
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(
+        command,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = folder.glob("*.whl")
+    return Built(wheel, done.stdout + done.stderr)
+
+
+@functools.cache
+def unpack_wheel(**environment: str) -> Path:
+    """Return a folder with the wheel's files."""
+    folder = Path(tempfile.mkdtemp(prefix="wakeguard-unpacked-"))
+    with zipfile.ZipFile(build_wheel(**environment).wheel) as archive:
+        archive.extractall(folder)
+    return folder
