@@ -123,9 +123,9 @@ def check_journal(situation: Situation) -> Finding:
             f"{folder} has {free // 1_000_000} MB left: nothing can be kept",
             "make room: `journalctl --vacuum-size=100M`, `apt clean`",
         )
-    state = None if situation.status is None else situation.status.get("journal")
-    if state == "failed":
-        return fault("the journal cannot be written", "`journalctl -u wakeguard` says why")
+    state = "on" if situation.status is None else situation.status.get("journal", "off")
+    if state not in ("on", "off"):
+        return fault(f"the journal cannot be written ({state})", "`journalctl -u wakeguard` says why")
     return ok(f"{free // 1_000_000} MB free in {folder}")
 
 

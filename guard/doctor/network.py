@@ -12,6 +12,7 @@ from guard.doctor.offload import read_large_receive
 from guard.doctor.situation import Situation
 from guard.errors import NetfilterError
 from guard.netfilter import interface, kernel, programs, ruleset
+from guard.setup.discovery import parse_neighbours
 
 _FORWARDING: Final = {"IPv4": "ipv4/ip_forward", "IPv6": "ipv6/conf/all/forwarding"}
 _SETS_FORWARDING: Final = re.compile(
@@ -41,16 +42,16 @@ def check_interface(situation: Situation) -> Finding:
 def check_echo(situation: Situation) -> Finding:
     """See whether each Echo was met on the interface that its packets are expected on."""
     config = situation.get_config()
-    rows: list[dict[str, Any]] = json.loads(programs.run("ip", "-json", "neigh", "show") or "[]")
-    met = {row.get("lladdr", "").lower(): row.get("dev", "") for row in rows}
-    strays = {device.name: met[device.mac] for device in config.device if device.mac in met}
-    wrong = {name: where for name, where in strays.items() if not _leads_to(where, config.network.lan)}
-    if wrong:
-        name, where = next(iter(wrong.items()))
-        return fault(
-            f"{name} was met on {where}, not on {config.network.lan}: its packets go around the gate",
-            f"set network.lan to {where}, or join the Echo to the access point again",
-        )
+    met: dict[str, set[str]] = {}
+    for host in parse_neighbours(programs.run("ip", "-json", "neigh", "show")):
+        met.setdefault(host.mac, set()).add(host.interface)
+    for device in config.device:
+        for where in sorted(met.get(device.mac or "", ())):
+            if not _leads_to(where, config.network.lan):
+                return fault(
+                    f"{device.name} was met on {where}, not on {config.network.lan}: there it goes around the gate",
+                    f"set network.lan to {where}, or join the Echo to the access point again",
+                )
     unseen = [device.name for device in config.device if device.mac is not None and device.mac not in met]
     if unseen:
         return note(
