@@ -49,7 +49,7 @@ def check_echo(situation: Situation) -> Finding:
         for where in sorted(met.get(device.mac or "", ())):
             if not _leads_to(where, config.network.lan):
                 return fault(
-                    f"{device.name} was met on {where}, not on {config.network.lan}: there it goes around the gate",
+                    f"{device.name} was met on {where}, not on {config.network.lan}: it goes around the gate",
                     f"set network.lan to {where}, or join the Echo to the access point again",
                 )
     unseen = [device.name for device in config.device if device.mac is not None and device.mac not in met]
