@@ -48,6 +48,8 @@ COMMANDS: dict[str, CommandRow] = {
     "replay": CommandRow("guard.cli.offline:replay", "Judge the packets of a capture."),
     "explain": CommandRow("guard.cli.explain:explain", "Tell why packets get their verdicts."),
     "devices": CommandRow("guard.cli.offline:devices", "List who is in a capture."),
+    "dataset": CommandRow("guard.cli.learning:dataset", "Make tables from captures."),
+    "evaluate": CommandRow("guard.cli.learning:evaluate", "Score a voice model on datasets."),
     "lab": CommandRow("guard.cli.lab:lab", "Try the gate on a simulated household."),
 }
 
