@@ -1,7 +1,7 @@
-"""Run the benches: ``python -m tests.bench [SECTION ...]``; all of them without a name.
+"""Run the benches: ``python -m tests.bench [SECTION ...]``; all without a name; ``pages`` only writes.
 
-Each section runs in a process of its own and saves its JSON under ``build/bench`` as it ends; the page is
-written from what is there.
+Each section runs in a process of its own and saves its JSON under ``build/bench`` as it ends; pages and
+pictures are made from what is there.
 """
 
 from __future__ import annotations
@@ -12,57 +12,34 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 
 from tests.bench import report
 
-PAGE_ORDER = ("saturated", "naive", "paced", "engine", "kinds", "replay", "startup")
+PAGE_ORDER = (
+    "saturated",
+    "paced",
+    "ramp",
+    "naive",
+    "startup",
+    "engine",
+    "instructions",
+    "kinds",
+    "replay",
+)
+GROWTH_ORDER = ("growth-flows", "growth-devices", "growth-capture", "growth-idle", "growth-pi")
+_LIVE = ("root", "ip", "iptables", "gcc", "taskset")
 
-
-def _saturated() -> None:
-    from tests.bench import live
-
-    live.run_section("saturated", *live.SATURATED_TEXT, live.SATURATED)
-
-
-def _naive() -> None:
-    from tests.bench import live
-
-    live.run_section("naive", *live.NAIVE_TEXT, live.NAIVELY)
-
-
-def _paced() -> None:
-    from tests.bench import live
-
-    live.run_section("paced", *live.PACED_TEXT, live.PACED)
-
-
-def _engine() -> None:
-    from tests.bench import engine
-
-    engine.run_section()
-
-
-def _replay() -> None:
-    replay = importlib.import_module("tests.bench.replay")
-    title = "Replay of a capture"
-    report.save("replay", title, (replay.__doc__ or "").partition("\n\n")[2].strip(), replay.run())
-
-
-def _startup() -> None:
-    from tests.bench import startup
-
-    startup.run_section()
-
-
-# name -> (what it needs besides Python, how to run it)
-SECTIONS: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
-    "engine": ((), _engine),
-    "replay": ((), _replay),
-    "startup": (("root", "ip", "iptables"), _startup),
-    "saturated": (("root", "ip", "iptables", "gcc", "taskset"), _saturated),
-    "naive": (("root", "ip", "iptables", "gcc", "taskset"), _naive),
-    "paced": (("root", "ip", "iptables", "gcc", "taskset"), _paced),
+# name -> (what it needs besides Python, the module and its function)
+SECTIONS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "startup": (("root", "ip", "iptables"), "startup", "run_section"),
+    "saturated": (_LIVE, "live", "run_saturated"),
+    "paced": (_LIVE, "paced", "run_section"),
+    "ramp": (_LIVE, "ramp", "run_section"),
+    "naive": (_LIVE, "naively", "run_section"),
+    "engine": ((), "engine", "run_section"),
+    "instructions": (("valgrind",), "instructions", "run_section"),
+    "replay": ((), "replay", "run_section"),
+    "growth": ((), "growth", "run_section"),
 }
 
 
@@ -72,9 +49,18 @@ def missing_for(section: str) -> list[str]:
     return [need for need in needs if (os.geteuid() if need == "root" else shutil.which(need) is None)]
 
 
+def write_pages() -> None:
+    """Draw the pictures and write both pages from what was measured so far."""
+    from tests.bench import plots, summary
+
+    plots.draw_all()
+    report.write_page(report.BENCHMARKS, summary.format_summary(), PAGE_ORDER)
+    report.write_page(report.GROWTH, "", GROWTH_ORDER)
+
+
 def _run_apart(name: str) -> bool:
     """Run one section in a process of its own, as nothing measured may inherit another's memory."""
-    command = [sys.executable, "-m", "tests.bench", name]
+    command = [sys.executable, "-m", "tests.bench", "--only", name]
     with subprocess.Popen(command, cwd=report.ROOT, stdout=subprocess.DEVNULL) as process:
         try:
             return process.wait() == 0
@@ -86,23 +72,32 @@ def _run_apart(name: str) -> bool:
 def main(names: list[str]) -> int:
     """Run the named sections, write the page, print the tables."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that namespaces go, too
-    unknown = [name for name in names if name not in SECTIONS]
+    only = names[:1] == ["--only"]  # a section of a longer run: the pages are written at its end
+    names = names[only:]
+    unknown = [name for name in names if name not in SECTIONS and names != ["pages"]]
     if unknown:
         print(f"no section {', '.join(unknown)}: use {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
+    if names == ["pages"]:
+        write_pages()
+        return 0
     if len(names) == 1:
         if missing := missing_for(names[0]):
             print(f"{names[0]}: skipped, needs {', '.join(missing)}", file=sys.stderr)
             return 0
         print(f"{names[0]} ...", file=sys.stderr)
-        SECTIONS[names[0]][1]()
+        _, module, function = SECTIONS[names[0]]
+        getattr(importlib.import_module(f"tests.bench.{module}"), function)()
+        if only:
+            return 0
     else:
         failed = [name for name in names or SECTIONS if not _run_apart(name)]
         if failed:
             print(f"failed: {', '.join(failed)}", file=sys.stderr)
+            write_pages()
             return 1
-    report.write_page(PAGE_ORDER)
-    print(report.format_sections(PAGE_ORDER))
+    write_pages()
+    print(report.format_sections(PAGE_ORDER + GROWTH_ORDER))
     return 0
 
 

@@ -16,9 +16,9 @@ from time import perf_counter_ns, thread_time_ns
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import WakeEvent
 from guard.core.verdict import Decision, Direction, Mode
-from guard.rules import load_policy
 from tests.bench import report
 from tests.bench.traffic import Packet, generate_datagrams, generate_tls
+from tests.bench.wide import load_wide_policy
 
 ROUNDS = 5
 PACKETS = 60_000
@@ -38,7 +38,7 @@ def prepare(packets: Iterable[Packet]) -> list[list[Step]]:
 
 def make_engine(mode: Mode = Mode.MONITOR) -> Engine:
     """Return a fresh engine for one device without a sensor."""
-    return Engine(load_policy(), devices={DEVICE: DeviceSettings()}, mode=mode)
+    return Engine(load_wide_policy(), devices={DEVICE: DeviceSettings()}, mode=mode)
 
 
 class _Household:

@@ -65,6 +65,17 @@ class Network:
                 return Queue(fields[1], fields[2], fields[5] + fields[6], fields[7])
         return Queue(0, 0, 0, 0)
 
+    def read_forwarded(self) -> int:
+        """Return how many packets the gate's kernel has sent out at both its ends."""
+        with entered(self.gate):
+            lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
+        sent = 0
+        for line in lines:
+            interface, _, counters = line.partition(":")
+            if interface.strip() in {"lan0", "wan0"}:
+                sent += int(counters.split()[9])
+        return sent
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -76,9 +87,9 @@ class Queue:
     queued: int
 
 
-def run(*command: str) -> str:
-    """Run a command and return what it prints; CalledProcessError with its stderr when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def run(*command: str, seconds: float = 60) -> str:
+    """Run a command and return what it prints; RuntimeError with its stderr when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -6,6 +6,7 @@ together; a process that sleeps has all of it booked. Memory: resident and propo
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -27,6 +28,24 @@ def read_cpu(pid: int) -> int:
     """Return the nanoseconds of CPU that all threads of a process have used."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def read_softirq_cpu() -> int:
+    """Return the nanoseconds of CPU that the kernel's softirq threads have used, all of them."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in _list_softirq_threads())
+
+
+@functools.cache
+def _list_softirq_threads() -> list[Path]:
+    tasks = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    return [task for task in tasks if _read_name(task).startswith("ksoftirqd/")]
+
+
+def _read_name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def read_memory(pid: int) -> Memory:

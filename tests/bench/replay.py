@@ -12,7 +12,7 @@ import gzip
 import os
 import resource
 import shutil
-import struct
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench import report
+from tests.bench.capture import write_capture
 from tests.bench.traffic import generate_tls
 from tests.conftest import ROOT, data_folder
 
@@ -28,8 +29,6 @@ ROUNDS = 5
 GENERATED_PACKETS = 200_000
 DEVICES = {"sean_kennedy": "4c:ef:c0:03:f2:38", "haipeng_li": "c4:95:00:e3:93:2f"}
 PCAP_HEADER_BYTES = 24
-LINKTYPE_RAW = 101
-SPACING_US = 1000
 TSHARK_FIELDS = (
     "frame.number",
     "tcp.stream",
@@ -64,9 +63,19 @@ class Measured:
         self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
 
 
-def run(*, rounds: int = ROUNDS, packets: int = GENERATED_PACKETS) -> list[dict[str, str]]:
-    """Measure and return the rows of the table."""
+def run_section() -> None:
+    """Measure, and save the table."""
+    rows, ratios = run()
+    note = (__doc__ or "").partition("\n\n")[2].strip()
+    report.save("replay", "Replay of a capture", note, rows, raw=ratios)
+
+
+def run(
+    *, rounds: int = ROUNDS, packets: int = GENERATED_PACKETS
+) -> tuple[list[dict[str, str]], dict[str, float]]:
+    """Measure; return the rows of the table, and for each capture how many times faster than tshark."""
     rows = []
+    ratios = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path, device in _make_captures(Path(folder), packets):
             frames = _count_frames(path)
@@ -77,6 +86,9 @@ def run(*, rounds: int = ROUNDS, packets: int = GENERATED_PACKETS) -> list[dict[
                 for program, measured in programs.items():
                     measured.measure()
                     print(f"  {name} {turn + 1}: {program} {measured.seconds[-1]:.2f} s", file=sys.stderr)
+            if "tshark" in programs:
+                pairs = zip(programs["tshark"].seconds, programs["wakeguard"].seconds, strict=True)
+                ratios[name] = statistics.median(theirs / mine for theirs, mine in pairs)
             rows += [
                 {
                     "capture": name,
@@ -90,7 +102,7 @@ def run(*, rounds: int = ROUNDS, packets: int = GENERATED_PACKETS) -> list[dict[
                 }
                 for program, measured in programs.items()
             ]
-    return rows
+    return rows, ratios
 
 
 def _replay(path: Path, device: str) -> list[str]:
@@ -116,14 +128,7 @@ def _make_captures(folder: Path, packets: int) -> Iterator[tuple[str, Path, str]
                     file.write(gzip.decompress(source.read_bytes())[PCAP_HEADER_BYTES if number else 0 :])
             yield f"{household}, {len(sources)} captures", path, device
     path = folder / "generated.pcap"
-    device = ""
-    with path.open("wb") as file:
-        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, LINKTYPE_RAW))
-        for number, (direction, packet) in enumerate(generate_tls(packets, flows=100)):
-            if not device and not direction:
-                device = ".".join(map(str, packet[12:16]))
-            seconds, microseconds = divmod(number * SPACING_US, 1_000_000)
-            file.write(struct.pack("<IIII", seconds, microseconds, len(packet), len(packet)) + packet)
+    device = write_capture(path, generate_tls(packets, flows=100))
     yield "generated TLS mix", path, device
 
 

@@ -1,4 +1,4 @@
-"""Medians with their spread, JSON under ``build/bench/``, and the table in ``docs/benchmarks.md``."""
+"""Medians with their spread, JSON under ``build/bench/``, and the tables in the two pages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "bench"
-PAGE = ROOT / "docs" / "benchmarks.md"
+BENCHMARKS, GROWTH = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "growth.md"
+PICTURES = ROOT / "docs" / "pictures"
 BEGIN, END = "<!-- bench:begin (written by make bench) -->", "<!-- bench:end -->"
+
+LOAD = os.getloadavg()[0]  # before this process measured anything
 
 Row = Mapping[str, Any]
 
@@ -33,7 +36,7 @@ def save(section: str, title: str, note: str, rows: Sequence[Row], *, raw: objec
     made = {
         "title": title,
         "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": describe_machine(),
+        "machine": f"{describe_machine()}; load {LOAD:.1f} when it began",
         "note": note,
         "rows": list(rows),
         "raw": raw,
@@ -65,19 +68,25 @@ def format_sections(order: Iterable[str]) -> str:
     """Return every saved section as Markdown, in the given order."""
     parts = []
     for name in order:
-        path = FOLDER / f"{name}.json"
-        if path.exists():
-            made = json.loads(path.read_text())
+        made = load_section(name)
+        if made is not None:
             heading = f"## {made['title']}\n\n{made['date']}; {made['machine']}."
             parts.append(f"{heading}\n\n{made['note']}\n\n{format_table(made['rows'])}")
     return "\n\n".join(parts)
 
 
-def write_page(order: Iterable[str]) -> None:
-    """Put the saved sections between the page's two marks."""
-    text = PAGE.read_text()
+def load_section(name: str) -> dict[str, Any] | None:
+    """Return what a section has saved; None when it has not run."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_page(page: Path, top: str, order: Iterable[str]) -> None:
+    """Put ``top`` and the saved sections between the page's two marks."""
+    text = page.read_text()
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (mark and end):
-        sys.exit(f"{PAGE.name} has lost its marks {BEGIN} and {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n\n{format_sections(order)}\n\n{END}{after}")
+        sys.exit(f"{page.name} has lost its marks {BEGIN} and {END}")
+    made = "\n\n".join(part for part in (top, format_sections(order)) if part)
+    page.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}")

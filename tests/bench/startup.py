@@ -10,11 +10,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from guard.core.verdict import Mode
 from tests.bench import report
-from tests.bench.contenders import running_gate
+from tests.bench.contenders import (
+    CONTENDERS,
+    GATE_COMPILED,
+    GATE_MONITOR,
+    Gate,
+    choose_available,
+    running_gate,
+)
+from tests.bench.live import explain
 from tests.bench.network import build_network
-from tests.bench.process import read_memory
+from tests.bench.process import Memory, read_memory
 
 ROUNDS = 5
 UNWANTED = ("scapy", "sklearn", "numpy")
@@ -30,26 +37,34 @@ def count_modules() -> tuple[int, list[str]]:
 
 def run_section(*, rounds: int = ROUNDS) -> None:
     """Measure and save."""
-    seconds, memories = [], []
+    names, missing = choose_available((GATE_MONITOR, GATE_COMPILED))
+    gates = {name: gate for name in names if isinstance(gate := CONTENDERS[name], Gate)}
+    seconds: dict[str, list[float]] = {name: [] for name in gates}
+    memories: dict[str, list[Memory]] = {name: [] for name in gates}
     for _ in range(rounds):
-        with build_network() as network, running_gate(network, Mode.MONITOR) as (process, took):
-            memory = read_memory(process.pid)
-        seconds.append(took)
-        memories.append(memory)
-        print(f"  start: {took:.3f} s, PSS {memory.proportional / 1024:.1f} MB", file=sys.stderr)
+        for name, gate in gates.items():
+            with build_network() as network, running_gate(network, gate) as gate_running:
+                memories[name].append(read_memory(gate_running.pid))
+            seconds[name].append(gate_running.start_seconds)
+            print(f"  start: {name} {seconds[name][-1]:.3f} s", file=sys.stderr)
     modules, unwanted = count_modules()
     rows = [
-        {"what": "start of the process to READY=1, s", "measured": report.spread(seconds, digits=3)},
         {
-            "what": "resident set when ready, MB",
-            "measured": report.spread((memory.resident / 1024 for memory in memories), digits=1),
-        },
-        {
-            "what": "proportional set when ready, MB",
-            "measured": report.spread((memory.proportional / 1024 for memory in memories), digits=1),
-        },
-        {"what": "modules loaded", "measured": f"{modules}"},
-        {"what": f"of these {', '.join(UNWANTED)}", "measured": ", ".join(unwanted) or "none"},
+            "who": name,
+            "start of the process to READY=1, s": report.spread(seconds[name], digits=3),
+            "resident set when ready, MB": report.spread(
+                (memory.resident / 1024 for memory in memories[name]), digits=1
+            ),
+            "proportional set when ready, MB": report.spread(
+                (memory.proportional / 1024 for memory in memories[name]), digits=1
+            ),
+        }
+        for name in gates
     ]
-    note = f"Median (lowest - highest) of {rounds} starts, each in namespaces of its own, files cached."
-    report.save("startup", "Start and memory", note, rows, raw={"seconds": seconds})
+    note = (
+        "Median (lowest - highest) of {turns} starts, each in namespaces of its own, files cached. "
+        f"{modules} modules are loaded; of these {', '.join(UNWANTED)}: {', '.join(unwanted) or 'none'}."
+    )
+    sets = {name: [memory.proportional / 1024 for memory in made] for name, made in memories.items()}
+    raw = {"seconds": seconds, "pss_mb": sets}
+    report.save("startup", "Start and memory", explain(note, rounds, missing), rows, raw=raw)

@@ -7,11 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from guard.core.verdict import Direction
-from tests.bench import report
-from tests.bench.contenders import C_LOOP, CONTENDERS, GATE_MONITOR, PYTHON_LOOP
-from tests.bench.live import Load, measure, tabulate
-from tests.bench.traffic import generate_datagrams, generate_tls, write_frames
+from guard.capture import Capture
+from guard.core.verdict import Direction, Reason
+from guard.replay import Replay
+from guard.selector import DeviceSelector
+from guard.trace import read_trace
+from tests.bench import paced, ramp, report
+from tests.bench.capture import generate_household, write_capture, write_recording
+from tests.bench.contenders import (
+    C_LOOP,
+    CONTENDERS,
+    GATE_MONITOR,
+    NO_QUEUE,
+    PYTHON_LOOP,
+    Program,
+    choose_available,
+)
+from tests.bench.growing import measure_cost, measure_idle, write_household
+from tests.bench.live import measure, tabulate
+from tests.bench.load import Load
+from tests.bench.paced import measure_paced, pick
+from tests.bench.ramp import measure_ramp
+from tests.bench.summary import Goal
+from tests.bench.traffic import (
+    Connection,
+    generate_acts,
+    generate_datagrams,
+    generate_openings,
+    generate_tls,
+)
+from tests.bench.wide import load_wide_policy
 
 pytestmark = pytest.mark.bench
 
@@ -57,11 +82,81 @@ def test_engine_bench_runs() -> None:
     assert any(name.startswith("downstream") for name in kinds)
 
 
+def test_connections_at_work_keep_their_records_whole(tmp_path: Path) -> None:
+    connections = [Connection(number) for number in range(5)]
+    packets = [*generate_openings(connections), *(packet for _, packet in generate_acts(connections, 3000))]
+    device = write_capture(tmp_path / "mix.pcap", packets)
+    run = Replay(Capture(tmp_path / "mix.pcap"), DeviceSelector(device), load_wide_policy())
+    run.run()
+    reasons = {decision.reason for _, decision, packets, _ in run.engine.counters(device) if packets}
+    assert run.totals.upstream + run.totals.downstream == len(packets)
+    assert reasons & {Reason.HEARTBEAT, Reason.HEARTBEAT_TOO_SOON, Reason.HEARTBEAT_BUDGET}
+    assert not reasons & {
+        Reason.OPAQUE_PAYLOAD,
+        Reason.STREAM_GAP,
+        Reason.CONNECTION_RATE,
+        Reason.ENGINE_ERROR,
+    }
+
+
+def test_growth_bench_runs(tmp_path: Path) -> None:
+    path = tmp_path / "household"
+    write_household(path, generate_household(2, 4, 200))
+    assert measure_cost(2, 4, str(path))["ns"] > 0
+    assert measure_idle(20)["bytes"] > 0
+
+
+def test_recording_of_a_household_is_replayed_with_all_its_devices(tmp_path: Path) -> None:
+    count = write_recording(tmp_path / "made", 3, 6, 300)
+    trace = read_trace(tmp_path / "made" / "events.jsonl")
+    run = Replay(Capture(tmp_path / "made" / "packets.pcapng"), DeviceSelector("echo-1"), trace=trace)
+    run.run()
+    assert run.totals.frames == count
+    names = [f"echo-{number}" for number in range(3)]
+    fed = {name: sum(packets for _, _, packets, _ in run.engine.counters(name)) for name in names}
+    assert all(fed.values())
+    assert sum(fed.values()) == count
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    assert [pick([1, 2, 3, 4], share) for share in (0.5, 0.99)] == [3, 4]
+
+
+def test_a_goal_is_reached_at_its_bound_and_missed_beyond() -> None:
+    assert [Goal("x", 1.6, value).verdict for value in (1.6, 1.61)] == ["reached", "**missed**"]
+    assert Goal("x", 400, 399.0, at_most=False).verdict == "**missed**"
+
+
+def test_a_contender_that_cannot_run_is_left_out_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Program("absent", lambda _: [], lambda: "nobody has it")
+    monkeypatch.setitem(CONTENDERS, "absent", absent)
+    assert choose_available((C_LOOP, "absent")) == ((C_LOOP,), {"absent": "nobody has it"})
+
+
 @pytest.mark.kernel
 def test_live_bench_runs_and_loses_no_packet(tmp_path: Path) -> None:
-    load = Load("smoke", 600, 2, 0, (C_LOOP, PYTHON_LOOP, GATE_MONITOR))
-    frames = tmp_path / "frames"
-    assert write_frames(frames, load.generate()) == 600
-    measurements = [measure(CONTENDERS[name], load, frames) for name in load.contenders]
-    assert [(made.sent, made.queued, made.lost) for made in measurements] == [(600, 600, 0)] * 3
-    assert report.format_table(tabulate(measurements)).count("| smoke |") == 3
+    load = Load("smoke", 600, 2, (NO_QUEUE, C_LOOP, PYTHON_LOOP, GATE_MONITOR))
+    frames = load.write(tmp_path)
+    measurements = [measure(name, load, frames) for name in load.contenders]
+    counts = [(made.sent, made.queued, made.lost) for made in measurements]
+    assert counts == [(600, 0, 0), *[(600, 600, 0)] * 3]
+    assert all(made.forwarded >= 600 for made in measurements)
+    assert report.format_table(tabulate(measurements)).count("| smoke |") == 4
+
+
+@pytest.mark.kernel
+def test_paced_bench_follows_every_packet_to_the_other_end(tmp_path: Path) -> None:
+    load = Load("smoke", 600, 2, (NO_QUEUE, C_LOOP))
+    frames = load.write(tmp_path)
+    measurements = [measure_paced(name, load, frames) for name in load.contenders]
+    assert [(made.sent, made.arrived, made.lost) for made in measurements] == [(600, 600, 0)] * 2
+    assert all(made.on_the_way["p50"] > 0 for made in measurements)
+    assert len(paced.tabulate(measurements)) == 2
+
+
+@pytest.mark.kernel
+def test_ramp_bench_ends(tmp_path: Path) -> None:
+    load = Load("smoke", 2_000, 2, (C_LOOP,))
+    made = measure_ramp(C_LOOP, load, load.write(tmp_path))
+    assert made.why in {"loss", "frames", "sender"}
+    assert len(ramp.tabulate([made])) == 1

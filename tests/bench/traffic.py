@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from guard.core.verdict import Direction
 
@@ -34,6 +34,7 @@ HEADERS_RECORD = 320
 PRE_ROLL_BYTES = 17_500
 UNITS_A_COMMAND = 180  # 3.6 s of speech
 ANSWER_RECORD = 4096
+AT_WORK = 100  # connections
 
 _FIN, _SYN, _PSH, _ACK = 0x01, 0x02, 0x08, 0x10
 _SYN_OPTIONS = bytes.fromhex("020405b40101040201030307")  # MSS 1460, SACK permitted, window scale 7
@@ -41,6 +42,9 @@ _IP = struct.Struct(">BBHHHBBH4s4s")
 _TCP = struct.Struct(">HHIIBBHHH")
 _UDP = struct.Struct(">HHHH")
 _UPSTREAM, _DOWNSTREAM = Direction.UPSTREAM, Direction.DOWNSTREAM
+
+
+Mix = Literal["mix", "small", "full-size"]
 
 
 class Packet(NamedTuple):
@@ -78,10 +82,10 @@ def generate_datagrams(count: int, *, size: int = 300) -> Iterator[Packet]:
 class Connection:
     """One TCP connection of the Echo to its cloud, carrying TLS 1.2; each method yields packets."""
 
-    def __init__(self, number: int, *, seed: int = 1) -> None:
+    def __init__(self, number: int, *, seed: int = 1, echo: IPv4Address = ECHO_ADDRESS) -> None:
         self._random = random.Random(seed * 1_000_003 + number)
         self._noise = self._random.randbytes(1 << 15)
-        self._addresses = (ECHO_ADDRESS.packed, (CLOUD_NETWORK + 1 + number % 250).packed)
+        self._addresses = (echo.packed, (CLOUD_NETWORK + 1 + number % 250).packed)
         self._ports = (20_000 + number, 443)
         self._next = [self._random.randrange(1 << 32), self._random.randrange(1 << 32)]
 
@@ -168,12 +172,25 @@ class Connection:
         records = [self.record(ANSWER_RECORD) for _ in range(self._random.randint(4, 12))]
         yield from self.send(_DOWNSTREAM, b"".join(records))
 
+    def act(self, mix: Mix) -> Iterator[Packet]:
+        """Yield the packets of one thing that an open connection does."""
+        acts = {
+            "mix": (self.heartbeat, self.heartbeat, self.heartbeat, self.telemetry, self.voice, self.stream),
+            "small": (self.heartbeat,),
+            "full-size": (self.telemetry, self.upload),
+        }[mix]
+        yield from self._random.choice(acts)()
+
+    def upload(self) -> Iterator[Packet]:
+        """Yield a long write: full records in full segments."""
+        records = [self.record(ANSWER_RECORD) for _ in range(8)]
+        yield from self.send(_UPSTREAM, b"".join(records))
+
     def live(self) -> Iterator[Packet]:
         """Yield the connection's packets for ever, from its SYN on."""
         yield from self.open()
-        acts = (self.heartbeat, self.heartbeat, self.heartbeat, self.telemetry, self.voice, self.stream)
         while True:
-            yield from self._random.choice(acts)()
+            yield from self.act("mix")
 
 
 def generate_tls(count: int, *, flows: int, seed: int = 1) -> Iterator[Packet]:
@@ -182,6 +199,41 @@ def generate_tls(count: int, *, flows: int, seed: int = 1) -> Iterator[Packet]:
     connections = [Connection(number, seed=seed).live() for number in range(flows)]
     for _ in range(count):
         yield next(order.choice(connections))
+
+
+def generate_openings(connections: Iterable[Connection]) -> Iterator[Packet]:
+    """Yield what opens the connections, one after the other."""
+    for connection in connections:
+        yield from connection.open()
+
+
+def generate_acts(
+    connections: Sequence[Connection], count: int, mix: Mix = "mix", *, seed: int = 1
+) -> Iterator[tuple[int, Packet]]:
+    """Yield ``count`` packets, each with its connection's place in the list.
+
+    At most ``AT_WORK`` connections are at work at once, their packets in a random order: of 10,000 open
+    ones nearly all are silent, as in a household.
+    """
+    order = random.Random(seed)
+    silent = list(range(len(connections)))
+    at_work: list[tuple[int, Iterator[Packet]]] = []
+    while count:
+        while silent and len(at_work) < AT_WORK:
+            place = order.randrange(len(silent))
+            silent[place], silent[-1] = silent[-1], silent[place]
+            number = silent.pop()
+            at_work.append((number, connections[number].act(mix)))
+        place = order.randrange(len(at_work))
+        number, acts = at_work[place]
+        packet = next(acts, None)
+        if packet is None:
+            at_work[place] = at_work[-1]
+            at_work.pop()
+            silent.append(number)
+            continue
+        yield number, packet
+        count -= 1
 
 
 def write_frames(path: Path, packets: Iterable[Packet]) -> int:
