@@ -42,7 +42,7 @@ socket = "{directory}/{{device}}.sock"
 socket = "{directory}/control.sock"
 
 [metrics]
-enabled = false
+enabled = {metrics}
 
 [state]
 directory = "{directory}/state"
@@ -63,7 +63,8 @@ mac = "{mac}"
 class KernelHousehold:
     """A Household of namespaces. ``gate`` False leaves plain forwarding between Echo and cloud.
 
-    ``balanced``: the gate's policy is balanced, else strict.
+    ``balanced``: the gate's policy is balanced, else strict. ``metrics``: the gate serves Prometheus, in its
+    namespace.
     """
 
     kernel = True
@@ -75,12 +76,14 @@ class KernelHousehold:
         record: Path | None = None,
         gate: bool = True,
         balanced: bool = False,
+        metrics: bool = False,
     ) -> None:
         self.period_scale = period_scale
         self.namespaces = Namespaces()
         self.events: list[Event] = []
         self._record = record
         self._with_gate = gate
+        self._metrics = metrics
         self._policy = "balanced" if balanced else "strict"
         self._children: dict[str, Child] = {}
         self._gate: asyncio.subprocess.Process | None = None
@@ -187,7 +190,11 @@ class KernelHousehold:
         directory = self.namespaces.directory
         devices = "".join(_DEVICE.format(name=device.name, mac=device.mac) for device in DEVICES)
         text = _CONFIG.format(
-            lan=LAN, directory=directory, period_scale=self.period_scale, policy=self._policy
+            lan=LAN,
+            directory=directory,
+            period_scale=self.period_scale,
+            policy=self._policy,
+            metrics=str(self._metrics).lower(),
         )
         self._config.write_text(text + devices)
         command = [sys.executable, "-m", "guard", "run", "--config", str(self._config)]

@@ -72,7 +72,7 @@ def _happened(metric: str, labels: str = "") -> str:
 
 def _quantile(quantile: float) -> str:
     buckets = f"sum by (le) (rate(wakeguard_verdict_duration_seconds_bucket{_RATE}))"
-    return f"histogram_quantile({quantile}, {buckets})"
+    return f"histogram_quantile({quantile}, {buckets}) >= 0"  # nothing where nothing was timed
 
 
 def _of_the_gate(expr: str) -> str:
