@@ -275,15 +275,15 @@ class Conversation:
             self.burst.left += size
 
     def _hear(self, length: int, now: float) -> None:
-        speech_s = self._voice_lengths.get(length)
+        speech = self._voice_lengths.get(length)
         became = False
-        if speech_s is not None:
+        if speech is not None:
             if self.voice is None:
                 self.voice = VoiceRun()
-            became = self.voice.receive(length, speech_s, now)
+            became = self.voice.receive(length, speech, now)
             self.probe_at = now
         if self.burst is not None and length > self._control_length:
-            became = self.burst.receive(length, now, lattice=speech_s is not None) or became
+            became = self.burst.receive(length, now, lattice=speech is not None) or became
             if length in self._pre_roll_lengths:
                 self.probe_at = now
         if became:

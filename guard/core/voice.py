@@ -14,17 +14,21 @@ the wake word in a single record of 71 to 73 frames, 30 ms before the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from math import inf
+from typing import NamedTuple
 
 from guard.core.suite import Suite
 
-RUN = 5  # records of such lengths, one after the other, that make a voice
+MAX_GAP_S = 1.0  # between two records of a run
+RUN = 5  # records of one codec's lengths, one after the other, that make a voice
 RUN_COVERS = 0.4  # of the time that passed, at least so much is speech in them; 0.75 was the least seen
-EQUAL_RUN = 3  # likewise, where all are equally long and hold as much speech as time has passed
-EQUAL_RUN_COVERS = 0.8
-MAX_GAP_S = 1.0  # between two of them
+SURE_RUN = (
+    3  # likewise, where they are equally long or their lattice is wide, and hold all that was spoken since
+)
+SURE_RUN_COVERS = 0.8
+WIDE = 400  # bytes of a frame: chance finds the lattice three times in so few records hardly ever
 
 BURST_S = 0.25  # from a run's first record: a pre-roll burst shows within it
 BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody speaks so fast
@@ -33,39 +37,47 @@ BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody spea
 LEAK_BOUNDS = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, inf)
 
 _LONGEST = 16384  # bytes of plaintext in a record (RFC 8446, 5.1)
-# bytes before the frames, of a frame, its seconds, frames in a record at most. LPCM was seen frame by frame:
-# two of its frames under AES-CBC are as long as the buffers in which an older device sends its metrics.
-_CODECS = ((9, 1024, 0.032, 1), (8, 400, 0.050, _LONGEST), (9, 80, 0.020, _LONGEST))
+_AT_ONCE_S = 0.5  # of speech in a record: nobody waits longer to send what is being said
 _COMMON_OVERHEADS = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where the suite is unknown
 
 
-def _list_plaintexts(most_s: float) -> dict[int, float]:
-    """Return plaintext -> seconds of speech of at most ``most_s``; of two readings the shorter."""
-    return {
-        before + count * frame: count * seconds
-        for before, frame, seconds, most in _CODECS
-        for count in range(1, min(most, (_LONGEST - before) // frame) + 1)
-        if count * seconds <= most_s
-    }
+class Codec(NamedTuple):
+    """``before`` the frames of ``frame`` bytes and ``seconds`` each; at most ``most`` frames in a record."""
+
+    before: int
+    frame: int
+    seconds: float
+    most: int
 
 
-PLAINTEXTS: Mapping[int, float] = _list_plaintexts(0.5)  # nobody waits longer to send what is being said
-_PRE_ROLLS = frozenset(_list_plaintexts(inf)) - frozenset(PLAINTEXTS)
+# LPCM was seen frame by frame. Two of its frames under AES-CBC are as long as the buffers in which an older
+# device sends its metrics.
+CODECS = (Codec(9, 80, 0.020, 1024), Codec(8, 400, 0.050, 1024), Codec(9, 1024, 0.032, 1))
 
 
-def _get_lengths(plaintexts: Iterable[int], suite: Suite | None) -> dict[int, int]:
-    if suite is None:
-        return {size + overhead: size for size in plaintexts for overhead in _COMMON_OVERHEADS}
-    return {suite.get_length(size): size for size in plaintexts}
+class Speech(NamedTuple):
+    """What a record of a certain length would be: so many seconds of speech, on one of the lattices."""
+
+    lattice: int
+    seconds: float
+    wide: bool
+
+
+def _list_lengths(suite: Suite | None) -> Iterator[tuple[int, Speech]]:
+    """Yield record lengths and what they would be; of two readings of a length the later is the rarer."""
+    overheads = len(_COMMON_OVERHEADS) if suite is None else 1
+    for index, codec in enumerate(CODECS):
+        for count in range(1, min(codec.most, (_LONGEST - codec.before) // codec.frame) + 1):
+            size = codec.before + count * codec.frame
+            for number in range(overheads):
+                length = size + _COMMON_OVERHEADS[number] if suite is None else suite.get_length(size)
+                yield length, Speech(index * overheads + number, count * codec.seconds, codec.frame >= WIDE)
 
 
 @cache
-def get_voice_lengths(suite: Suite | None) -> Mapping[int, float]:
-    """Return record length -> seconds of speech of what voice would send under ``suite``.
-
-    Under any common suite when it is None.
-    """
-    return {length: PLAINTEXTS[size] for length, size in _get_lengths(PLAINTEXTS, suite).items()}
+def get_voice_lengths(suite: Suite | None) -> Mapping[int, Speech]:
+    """Return record length -> what voice would send so under ``suite``, under any common one when None."""
+    return {length: speech for length, speech in _list_lengths(suite) if speech.seconds <= _AT_ONCE_S}
 
 
 @cache
@@ -74,19 +86,53 @@ def get_pre_roll_lengths(suite: Suite | None) -> frozenset[int]:
 
     One in 80 lengths is such a one, so by itself it means nothing: what follows tells.
     """
-    return frozenset(_get_lengths(_PRE_ROLLS, suite))
+    return frozenset(length for length, speech in _list_lengths(suite) if speech.seconds > _AT_ONCE_S)
+
+
+class Chain:
+    """The records of one lattice in a run: the last of them, and sums over all."""
+
+    __slots__ = ("began_at", "bytes", "recent", "seconds")
+
+    def __init__(self, now: float) -> None:
+        self.began_at = now
+        self.bytes = 0
+        self.seconds = 0.0
+        self.recent: deque[tuple[int, float, float]] = deque(maxlen=RUN)  # length, seconds of speech, time
+
+    def receive(self, length: int, speech: Speech, now: float) -> bool:
+        """Take a record; say whether they are a voice: as much speech as time passes."""
+        self.bytes += length
+        self.seconds += speech.seconds
+        recent = self.recent
+        recent.append((length, speech.seconds, now))
+        count = len(recent)
+        if count < SURE_RUN:
+            return False
+        spoken = 0.0  # before the last was sent
+        equal = True
+        for index in range(count - 2, -1, -1):
+            its_length, its_seconds, at = recent[index]
+            spoken += its_seconds
+            equal = equal and its_length == length
+            number = count - index
+            if number >= SURE_RUN and (equal or speech.wide) and spoken >= SURE_RUN_COVERS * (now - at):
+                return True
+            if number >= RUN and spoken >= RUN_COVERS * (now - at):
+                return True
+        return False
 
 
 class VoiceRun:
     """The run of voice-size records that a connection is in.
 
-    ``speech_s`` and ``bytes`` are sums over the run, ``left`` is what of it has passed on a budget.
-    ``burst``: in its first BURST_S it sent speech faster than anybody speaks. ``told``: it was reported as
-    refused.
+    ``count`` records. ``began_at``, ``speech_s`` and ``bytes`` are the voice's once it is one, before that of
+    all records; ``left`` is what of it has passed on a budget. ``burst``: in its first BURST_S it sent speech faster than
+    anybody speaks. ``told``: it was reported as refused.
     """
 
     __slots__ = (
-        "_recent",
+        "_chains",
         "began_at",
         "burst",
         "bytes",
@@ -99,12 +145,12 @@ class VoiceRun:
     )
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[int, float, float]] = deque(maxlen=RUN)  # length, seconds of speech, time
+        self._chains: dict[int, Chain] = {}
         self.last_at = -inf
         self._begin(-inf)
 
     def _begin(self, now: float) -> None:
-        self._recent.clear()
+        self._chains.clear()
         self.began_at = now
         self.count = 0
         self.bytes = 0
@@ -114,38 +160,28 @@ class VoiceRun:
         self.burst = False
         self.told = False
 
-    def receive(self, length: int, speech_s: float, now: float) -> bool:
+    def receive(self, length: int, speech: Speech, now: float) -> bool:
         """Take a record of a voice's length; say whether the run became a voice or a burst with it."""
         if now - self.last_at > MAX_GAP_S:
             self._begin(now)
         self.last_at = now
         self.count += 1
         self.bytes += length
-        self.speech_s += speech_s
+        self.speech_s += speech.seconds
         became = False
         if not self.voice:
-            self._recent.append((length, speech_s, now))
-            became = self.voice = self._is_steady()
-        passed = now - self.began_at
-        if self.voice and not self.burst and passed <= BURST_S and self.speech_s - passed >= BURST_LEAD_S:
-            self.burst = became = True
+            chain = self._chains.get(speech.lattice)
+            if chain is None:
+                chain = self._chains[speech.lattice] = Chain(now)
+            became = self.voice = chain.receive(length, speech, now)
+            if became:
+                self.began_at, self.bytes, self.speech_s = chain.began_at, chain.bytes, chain.seconds
+                self._chains.clear()
+        if self.voice and not self.burst:
+            passed = now - self.began_at
+            if passed <= BURST_S and self.speech_s - passed >= BURST_LEAD_S:
+                self.burst = became = True
         return became
-
-    def _is_steady(self) -> bool:
-        recent = self._recent
-        length, _, now = recent[-1]
-        speech_s = 0.0  # in the records before the last: what was spoken until it was sent
-        for count, (its_length, its_speech_s, at) in enumerate(reversed(recent), 1):
-            if count > 1:
-                speech_s += its_speech_s
-            if its_length != length:
-                break
-            if count >= EQUAL_RUN and speech_s >= EQUAL_RUN_COVERS * (now - at):
-                return True
-        if len(recent) < RUN:
-            return False
-        speech_s = sum(row[1] for row in recent) - recent[-1][1]
-        return speech_s >= RUN_COVERS * (now - recent[0][2])
 
     def is_voice(self, now: float) -> bool:
         """Say whether a voice is being sent at ``now``."""
