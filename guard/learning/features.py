@@ -1,44 +1,47 @@
 """The voice model's rows, read from captures by the gate's own engine.
 
 Knows: that whoever stands in the model's place in the engine is shown exactly what the model is shown live.
-Refuses to know: the vector (``guard.core.burst``), labels (``labels``), files other than captures.
+Refuses to know: the vector (``guard.core.burst``), labels (``examples``), files other than captures.
+
+    from guard.learning.features import FEATURES, iter_bursts
 
     for row in iter_bursts(path, "c4:95:00:e3:93:2f"):  # a capture, its Echo's MAC or IP address
         row.vector  # FEATURES after a record
 
 ``iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]``: a row for each record of application
 data that is as long as the two before it in its burst (no pause of a second on the connection): the gate asks
-its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables, which
-are read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last says
+its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables, that
+is read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last says
 most. CaptureError for what cannot be read.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from guard.capture import Capture
 from guard.core.burst import FEATURES, MODEL_FEATURES
 from guard.core.engine import Engine
-from guard.core.policy import Policy
-from guard.core.verdict import Decision, Direction, Mode
+from guard.core.verdict import Decision, Direction, Mode, PacketClass
 from guard.learning.paper_frames import DEVICE, PaperFrames
 from guard.replay import Replay
 from guard.rules import load_policy
 from guard.selector import DeviceSelector
 from guard.trace import Item
 
-__all__ = ["FEATURES", "MODEL_FEATURES", "BurstRow", "iter_bursts"]
+__all__ = ["FEATURES", "MODEL_FEATURES", "BurstRow", "Reading", "RunRow", "iter_bursts", "read_capture"]
 
 
 class BurstRow(NamedTuple):
     """A burst after one of its records. Times are seconds from the capture's first frame.
 
     ``certain``: by now the connection is in a run that the gate's certain rule calls a voice. ``on_lattice``:
-    seconds since the first record of that run, or of what may become one; None where there is none.
+    seconds since the first record of that run, or of what may become one, None where there is none;
+    ``run_bytes``: what it has sent by now.
     """
 
     flow: str
@@ -46,8 +49,33 @@ class BurstRow(NamedTuple):
     now: float
     certain: bool
     on_lattice: float | None
-    run_bytes: int  # of records of a voice's length in that run
+    run_bytes: int
     vector: list[float]
+
+
+class RunRow(NamedTuple):
+    """A run of voice-size records at the moment when the certain rule called it a voice."""
+
+    flow: str
+    began_at: float
+    now: float
+    run_bytes: int
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a capture holds for the detectors.
+
+    ``seconds``: (flow, second) -> bytes of application data, upstream. ``unheard``: bursts of speech from
+    before a wake word (nothing in a capture says that one was heard). ``duration_s``: from the device's first
+    packet to its last.
+    """
+
+    rows: list[BurstRow] = field(default_factory=list)
+    runs: list[RunRow] = field(default_factory=list)
+    seconds: Counter[tuple[str, int]] = field(default_factory=Counter)
+    unheard: int = 0
+    duration_s: float = 0.0
 
 
 class Onlooker:
@@ -56,41 +84,55 @@ class Onlooker:
     name = "onlooker"
 
     def __init__(self) -> None:
-        self.vectors: list[list[float]] = []
+        self._vectors: list[list[float]] = []
 
     def is_voice(self, vector: Sequence[float]) -> bool:
         """Note the vector; nothing is a voice."""
-        self.vectors.append(list(vector))
+        self._vectors.append(list(vector))
         return False
+
+    def take(self) -> list[list[float]]:
+        """Return what was noted since the last call."""
+        taken, self._vectors = self._vectors, []
+        return taken
 
 
 class _Witness:
-    def __init__(self, engine: Engine, onlooker: Onlooker, rows: list[BurstRow]) -> None:
+    def __init__(self, engine: Engine, onlooker: Onlooker, reading: Reading) -> None:
         self._engine = engine
         self._onlooker = onlooker
-        self._rows = rows
+        self._reading = reading
+        self._spotted: dict[str, float] = {}  # flow -> when the run began that was called a voice last
+        self._first: float | None = None
 
     def see_packet(
         self, frame: int, time_ns: int, direction: Direction, decision: Decision, now: float
     ) -> None:
-        vectors, self._onlooker.vectors = self._onlooker.vectors, []
-        flow = self._engine.facts.flow
-        if not vectors or flow is None or flow.conversation.burst is None:
+        reading = self._reading
+        if self._first is None:
+            self._first = now
+        reading.duration_s = now - self._first
+        vectors = self._onlooker.take()
+        facts = self._engine.facts
+        flow = facts.flow
+        if direction is not Direction.UPSTREAM or flow is None:
             return
-        voice = flow.conversation.voice
-        going_on = voice is not None and now - voice.last_at <= 1.0
-        for vector in vectors:
-            self._rows.append(
-                BurstRow(
-                    flow.get_name(),
-                    flow.conversation.burst.began_at,
-                    now,
-                    voice is not None and voice.is_voice(now),
-                    now - voice.began_at if voice is not None and going_on else None,
-                    voice.bytes if voice is not None and going_on else 0,
-                    vector,
-                )
-            )
+        if decision.packet_class is PacketClass.APP_DATA:
+            reading.seconds[flow.get_name(), int(now)] += facts.payload_bytes
+        voice, burst = flow.conversation.voice, flow.conversation.burst
+        certain = voice is not None and voice.is_voice(now)
+        if voice is not None and certain and self._spotted.get(flow.get_name()) != voice.began_at:
+            self._spotted[flow.get_name()] = voice.began_at
+            reading.runs.append(RunRow(flow.get_name(), voice.began_at, now, voice.bytes))
+        if burst is None:
+            return
+        current = voice is not None and voice.last_at >= burst.began_at
+        on_lattice = now - voice.began_at if voice is not None and current else None
+        run_bytes = voice.bytes if voice is not None and current else 0
+        reading.rows += [
+            BurstRow(flow.get_name(), burst.began_at, now, certain, on_lattice, run_bytes, vector)
+            for vector in vectors
+        ]
 
     def see_release(self, packet_id: int, decision: Decision, now: float) -> None:
         """Nothing that waits matters here."""
@@ -99,14 +141,19 @@ class _Witness:
         """Nothing that happens matters here."""
 
 
-def iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]:
-    """Yield the rows of one capture, in the order of its frames; see the module."""
-    onlooker = Onlooker()
-    rows: list[BurstRow] = []
-    policy: Policy = replace(load_policy(), voice=onlooker)
+def read_capture(path: Path, device: str | None) -> Reading:
+    """Return what one capture holds; ``device`` as for ``iter_bursts``."""
+    onlooker, reading = Onlooker(), Reading()
+    policy = replace(load_policy(), voice=onlooker)
     frames = PaperFrames(path, None) if device is None else Capture(path)
     selector = DeviceSelector(DEVICE if device is None else device)
     run = Replay(frames, selector, policy, mode=Mode.MONITOR, balanced=True)
-    run.witness = _Witness(run.engine, onlooker, rows)
+    run.witness = _Witness(run.engine, onlooker, reading)
     run.run()
-    yield from rows
+    reading.unheard = run.engine.get_status(run.device, now=reading.duration_s).unheard_wakes
+    return reading
+
+
+def iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]:
+    """Yield the rows of one capture, in the order of its frames; see the module."""
+    yield from read_capture(path, device).rows
