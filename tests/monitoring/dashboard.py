@@ -245,6 +245,11 @@ def _override(panel: Panel, references: dict[str, Query]) -> Iterator[dict[str, 
                 "matcher": {"id": "byFrameRefID", "options": reference},
                 "properties": [{"id": "mappings", "value": [_translate(query.mapping)]}],
             }
+    for beginning, colour in panel.colours:
+        yield {
+            "matcher": {"id": "byRegexp", "options": f"/^{beginning}/"},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        }
     if panel.queries[0].legend == "{{justification}}":
         for justification, (text, colour) in JUSTIFICATIONS.items():
             yield {

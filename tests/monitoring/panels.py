@@ -18,7 +18,6 @@ JUSTIFICATIONS: Final = {
     "justified": ("no wake word", "orange"),
     "expected": ("beyond what a wake word allows", "yellow"),
 }
-_NO_YES: Final[Mapping] = {0: ("no", "transparent"), 1: ("yes", "green")}
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Panel:
     steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
     stacked: bool = False
     bars: bool = False
+    colours: tuple[tuple[str, str], ...] = ()  # how a series' name begins -> its colour
     names: bool = False  # a stat that shows the series' names and no numbers
     top: float | None = None
 
@@ -212,6 +212,11 @@ ROWS: Final = (
                         "{{device}}: paused",
                         mapping={0: ("no", "transparent"), 1: ("paused", "yellow")},
                     ),
+                    Query(
+                        'max(wakeguard_mode{mode="enforce"})',
+                        "mode",
+                        mapping={0: ("monitor", "transparent"), 1: ("enforce", "dark-green")},
+                    ),
                 ),
                 "What the sensor said and what the gate did, over the traffic below.",
                 width=24,
@@ -244,6 +249,7 @@ ROWS: Final = (
                 "Bytes, IP headers included.",
                 unit="Bps",
                 stacked=True,
+                colours=(("not_justified", "red"), ("justified", "orange"), ("expected", "green")),
             ),
         ),
     ),
@@ -293,7 +299,7 @@ ROWS: Final = (
                 (
                     Query(
                         f"sum by (le) (wakeguard_voice_before_refusal_bytes_bucket{{{_DEVICE}}})",
-                        "{{le}} bytes or less",
+                        "up to {{le}} bytes",
                         instant=True,
                         heatmap=True,
                     ),
@@ -366,7 +372,7 @@ ROWS: Final = (
                         "lost: {{cause}}",
                     ),
                 ),
-                "Packets that wait for the gate, and packets that the queue lost.",
+                "Packets in it, with those that wait for a wake word, and packets that it lost.",
             ),
             Panel(
                 "Failures and resets",
