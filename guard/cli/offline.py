@@ -25,14 +25,9 @@ PIPE_COLUMNS = 110  # width of a table that goes to no terminal
 SHOWN_ADDRESSES = 3
 GC_THRESHOLD = 100_000  # the hot path makes no cycles; collecting young objects often only costs
 
-LEGEND = (
-    "syn = heartbeat (not TCP SYN) · justified = unmuted, but no interaction explains it: refused under"
-    " strict · bytes count from the IP header on"
-)
-
 
 @click.command()
-@click.argument("capture", type=click.Path(path_type=Path))
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--device", required=True, help="MAC or IP address of the Echo (or its name in a recording).")
 @click.option("--events", type=click.Path(path_type=Path), help="Sensor events, JSON lines.")
 @click.option("--mode", type=click.Choice(["monitor", "enforce"]), help="Default: monitor.")
@@ -40,10 +35,29 @@ LEGEND = (
     "--policy", type=click.Choice(["strict", "balanced"]), help="Default: a recording's own, else strict."
 )
 @click.option("--format", "form", type=click.Choice(["table", "jsonl"]), default="table", show_default=True)
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Captures judged at once. Default: one for each processor."
+)
 def replay(
-    capture: Path, device: str, events: Path | None, mode: str | None, policy: str | None, form: str
+    captures: tuple[Path, ...],
+    device: str,
+    events: Path | None,
+    mode: str | None,
+    policy: str | None,
+    form: str,
+    jobs: int | None,
 ) -> None:
-    """Judge what a device sent in a capture (pcap, pcapng, also .gz)."""
+    """Judge what a device sent in captures (pcap, pcapng, also .gz), or in all of a folder."""
+    if len(captures) > 1 or captures[0].is_dir():
+        from guard.cli.captures import Wanted, find_captures, replay_all
+
+        if events is not None:
+            raise click.UsageError("--events tells of one capture: name that one alone")
+        replay_all(find_captures(captures), Wanted(device, mode, policy), form=form, jobs=jobs)
+        return
+    from guard.cli.summary import print_summary, summarize
+
+    capture = captures[0]
     packets, run = make_replay(
         capture,
         device,
@@ -56,11 +70,11 @@ def replay(
         run_replay(run, packets)
     except CaptureError:
         if form == "table" and run.totals.upstream:
-            _print_report(run)
+            print_summary(summarize(run))
         raise
     require_device(run, capture, device)
     if form == "table":
-        _print_report(run)
+        print_summary(summarize(run))
 
 
 def make_replay(
@@ -165,59 +179,6 @@ def _show_progress(capture: Capture) -> Iterator[None]:
         task = progress.add_task(capture.path.name, total=capture.packed_bytes)
         capture.watch = lambda position: progress.update(task, completed=position)
         yield
-
-
-def _print_report(run: Replay) -> None:
-    from collections import Counter
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from guard.core.verdict import Direction, Verdict
-
-    verdicts: Counter[tuple[str, str, str]] = Counter()
-    verdict_bytes: Counter[tuple[str, str, str]] = Counter()
-    reasons: Counter[tuple[str, str]] = Counter()
-    reason_bytes: Counter[tuple[str, str]] = Counter()
-    for direction, decision, packets, size in run.engine.counters(run.device):
-        if direction is not Direction.UPSTREAM or not packets:
-            continue
-        verdict = decision.verdict.value + (" (after virtual reset)" if decision.after_virtual_reset else "")
-        key = (decision.packet_class or "", decision.justification or "", verdict)
-        verdicts[key] += packets
-        verdict_bytes[key] += size
-        if decision.verdict is Verdict.REFUSE:
-            reason = (decision.reason.value, decision.scope.value if decision.scope else "")
-            reasons[reason] += packets
-            reason_bytes[reason] += size
-
-    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
-    table = Table(
-        "class",
-        "justification",
-        "verdict",
-        title=f"What {run.device} sent, mode {run.mode}, policy {run.policy}",
-    )
-    table.add_column("packets", justify="right")
-    table.add_column("bytes", justify="right")
-    for key in sorted(verdicts):
-        style = "red" if key[2].startswith(Verdict.REFUSE) else ""
-        table.add_row(*key, f"{verdicts[key]:,}", f"{verdict_bytes[key]:,}", style=style)
-    console.print(table)
-    if reasons:
-        table = Table("refused because", "scope", title="Refusals by reason")
-        table.add_column("packets", justify="right")
-        table.add_column("bytes", justify="right")
-        for row, count in reasons.most_common():
-            table.add_row(*row, f"{count:,}", f"{reason_bytes[row]:,}")
-        console.print(table)
-    totals = run.totals
-    console.print(
-        f"{totals.frames:,} frames in the capture; the device sent {totals.upstream:,} IP packets and "
-        f"received {totals.downstream:,}; {totals.not_ip:,} other frames of it (ARP and such) never reach "
-        f"the gate."
-    )
-    console.print(LEGEND, style="dim")
 
 
 def _print_hosts(hosts: list[Host]) -> None:
