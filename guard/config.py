@@ -99,6 +99,16 @@ class State(_Table, frozen=True):
     directory: str = "/var/lib/wakeguard"
 
 
+class Journal(_Table, frozen=True):
+    """The local log of what was refused, heard and switched."""
+
+    enabled: bool = True
+    directory: str | None = None
+    days: int = 30
+    megabytes: int = 64
+    flush_s: float = 30.0
+
+
 class Lab(_Table, frozen=True):
     """The laboratory's clockwork: 1.0 at home."""
 
@@ -116,6 +126,7 @@ class Config(_Table, frozen=True):
     control: Control = Control()
     metrics: Metrics = Metrics()
     state: State = State()
+    journal: Journal = Journal()
     lab: Lab = Lab()
     endpoint: tuple[Endpoint, ...] = ()
     limits: dict[str, Any] = {}
@@ -140,6 +151,10 @@ class Config(_Table, frozen=True):
             devices=len(self.device),
         )
 
+    def get_journal_directory(self) -> Path:
+        """Return where the journal is: a place of its own, or among what survives a restart."""
+        return Path(self.journal.directory or self.state.directory)
+
     def get_sensor_paths(self) -> dict[str, Path]:
         """Return each device's own sensor socket; empty when no sensor is configured."""
         if self.sensors is None:
@@ -156,6 +171,7 @@ _TABLES: Mapping[str, type[msgspec.Struct]] = {
     "control": Control,
     "metrics": Metrics,
     "state": State,
+    "journal": Journal,
     "lab": Lab,
 }
 _ROWS = {"device": ("name",), "endpoint": ("name", "port", "per_hour", "burst")}  # array -> keys it needs
@@ -332,6 +348,10 @@ def _check_values(config: Config) -> None:
         _check_endpoint(f"endpoint[{number}]", row)
     _check_path("control.socket", config.control.socket)
     _check_path("state.directory", config.state.directory)
+    _check_path("journal.directory", str(config.get_journal_directory()))
+    _check_range("journal.days", config.journal.days, 1, 3650)
+    _check_range("journal.megabytes", config.journal.megabytes, 1, 4096)
+    _check_range("journal.flush_s", config.journal.flush_s, 1, 3600)
     if sensors is None:
         return
     _check_range("sensors.max_per_second", sensors.max_per_second, 2, 10_000)

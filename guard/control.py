@@ -38,6 +38,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     type: str | None = None
     device: str | None = None
     word: str | None = None
+    policy: str | None = None
+    seconds: float | None = None
     release: bool = False
 
 

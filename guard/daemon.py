@@ -26,11 +26,14 @@ from guard.core.verdict import Mode
 from guard.decisions import DecisionLog
 from guard.errors import WakeguardError
 from guard.gate import Gate, Pause
+from guard.journalist import Journalist, start_journal
 from guard.loop import Loop
 from guard.netfilter import kernel, ruleset
 from guard.netfilter.queue import PacketQueue
 from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
+from guard.pauses import Pauses
+from guard.policies import PolicySwitch
 from guard.recorded import Recorder
 from guard.recording import Recording
 from guard.reload import Reload, make_settings
@@ -66,9 +69,9 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(state)
         mode = state.load_mode() or config.mode  # now that nobody else can change it
-        daemon = _Daemon(config, mode, stack, log)
+        daemon = _Daemon(config, mode, state, stack, log)
         daemon.bind_sensors(sensor_uids)
-        daemon.bind_control(control_uids, state, path)
+        daemon.bind_control(control_uids, path)
         if config.metrics.enabled:
             daemon.serve_metrics()
         if record is not None:
@@ -82,8 +85,20 @@ def run(
 class _Daemon:
     """One gate's parts; each takes itself apart when ``stack`` ends."""
 
-    def __init__(self, config: Config, mode: Mode, stack: ExitStack, log: FilteringBoundLogger) -> None:
-        self._settings = make_settings(config)
+    def __init__(
+        self,
+        config: Config,
+        mode: Mode,
+        state: StateDirectory,
+        stack: ExitStack,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
+        chosen = state.load_policies()
+        self._policies = PolicySwitch(chosen, store=state.store_policies, call=self._loop.call, log=log)
+        effective = self._policies.overlay(config)
+        self._forced = effective.get_policies()
+        self._settings = make_settings(effective)
         self._policy = config.load_limits().make_policy()
         engine = Engine(self._policy, devices=self._settings.devices, mode=mode)
         self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
@@ -91,7 +106,9 @@ class _Daemon:
         self._config = config
         self._stack = stack
         self._log = log
-        self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
+        self._state = state
+        self._pauses = Pauses(self.gate, log=log, clock=time.monotonic)
+        self._journalist: Journalist | None = None
         self._queue = PacketQueue(config.network.queue)
         self._sensors: dict[str, SensorSocket] = {}
         self._recording: Recording | None = None
@@ -106,7 +123,7 @@ class _Daemon:
         self._reporter: Reporter
         self._control: ControlServer
         self._mode = mode
-        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._epoch_ns = _read_epoch_ns()
 
     def bind_sensors(self, uids: Collection[int]) -> None:
         """Listen to the sensing process."""
@@ -126,7 +143,7 @@ class _Daemon:
             self._sensors[name] = sensor
             self._loop.listen(sensor.fileno(), partial(self._receive_events, name))
 
-    def bind_control(self, uids: Collection[int], state: StateDirectory, path: Path) -> None:
+    def bind_control(self, uids: Collection[int], path: Path) -> None:
         """Listen to the command line."""
         config = self._config
         self._switch = ModeSwitch(
@@ -135,11 +152,13 @@ class _Daemon:
             mode=self._mode,
             apply=self._apply,
             set_queue_mode=self._queue.set_mode,
-            store=state.store_mode,
+            store=self._state.store_mode,
             log=self._log,
+            before=partial(self._pauses.end_all, "the mode was switched"),
+            after=partial(self._note_change, "mode"),
         )
         self._reporter = Reporter(
-            config,
+            self._policies.overlay(config),
             self._policy,
             self.gate,
             self._loop,
@@ -148,17 +167,30 @@ class _Daemon:
             get_mode=lambda: self._switch.mode,
             get_recording=self._get_recording,
             count_resets=self._count_resets,
+            pauses=self._pauses,
+            get_journalist=lambda: self._journalist,
         )
         reload = Reload(
             config,
             self.gate,
             self._switch,
+            policies=self._policies,
             load=lambda: load_config(path),
             take_over=self._take_over,
             log=self._log,
         )
         self._loop.on_hang_up = lambda: reload.request(lambda _: None)
-        commands = Commands(self.gate, self._reporter, self._switch, reload=reload.request, stop=self._stop)
+        commands = Commands(
+            self.gate,
+            self._reporter,
+            self._switch,
+            pauses=self._pauses,
+            policies=self._policies,
+            get_journalist=lambda: self._journalist,
+            call=self._loop.call,
+            reload=reload.request,
+            stop=self._stop,
+        )
         self._control = ControlServer(
             Path(config.control.socket),
             uids=uids,
@@ -203,6 +235,12 @@ class _Daemon:
         self.gate.messenger = self.resets
         self._stack.callback(self.resets.close)
         self._apply(self._mode)
+        if self._config.journal.enabled:
+            self._journalist = start_journal(
+                self._config, self.gate, call=self._loop.call, read_epoch_ns=_read_epoch_ns, log=self._log
+            )
+            self._pauses.note = self._journalist.note_pause
+            self._stack.callback(self._journalist.close)
         self._receive_packets()  # what rules of an earlier gate have queued: answered unjudged
         self.gate.open = True
         gc.collect()
@@ -223,13 +261,15 @@ class _Daemon:
             self._loop.run(
                 packets=self._queue.fileno(),
                 on_packets=self._receive_packets,
-                on_timer=self.gate.handle_timer,
-                get_timeout=self.gate.get_timeout,
+                on_timer=self._handle_timers,
+                get_timeout=self._get_timeout,
                 housekeeping=self._keep_house,
             )
         finally:
             notify("STOPPING=1")
             self._switch.wait()
+            self._policies.wait()
+            self._pauses.end_all("the gate ended")
             self.gate.finish()
             self._leave()
 
@@ -251,7 +291,18 @@ class _Daemon:
         kernel.check_requirements(spec)
         ruleset.apply(spec)
 
+    def _handle_timers(self) -> None:
+        self._pauses.handle_timer()
+        self.gate.handle_timer()
+
+    def _get_timeout(self) -> float:
+        return min(self.gate.get_timeout(), self._pauses.get_timeout())
+
     def _take_over(self, config: Config, policy: Policy) -> None:
+        before, self._forced = self._forced, config.get_policies()
+        for name, chosen in self._forced.items():
+            if chosen != before[name]:
+                self._note_change("policy", before[name], chosen, name)
         self._reporter.take_over(config, policy)
         for sensor in self._sensors.values():
             sensor.max_age = policy.alive_timeout_s
@@ -284,14 +335,30 @@ class _Daemon:
         self._control.drop_idle()
         if self._recording is not None:
             self._recording.flush()
+        for notice in self.gate.engine.take_notices():
+            self._log.warning(notice.kind.value, device=notice.device, bytes=notice.bytes)
+            if self._journalist is not None:
+                self._journalist.note_notice(notice)
         for name, sensor in self._sensors.items():
             if sensor.notice_silence(now=now):
                 self._log.warning("sensor lost", device=name, remedy="see whether `wakeguard sense` runs")
+                self._note_failure("sensor_lost", name)
         statistics = self._queue.read_statistics()
         lost = 0 if statistics is None else statistics.dropped_queue_full + statistics.dropped_userspace
         if lost > self._lost:
             self._log.warning("queue full", packets=lost - self._lost)
+            self._note_failure("queue_full", count=lost - self._lost)
         self._lost = lost
+        if self._journalist is not None:
+            self._journalist.keep_house()
+
+    def _note_failure(self, kind: str, device: str = "", count: int = 0) -> None:
+        if self._journalist is not None:
+            self._journalist.note_failure(kind, device, count)
+
+    def _note_change(self, what: str, before: str, after: str, device: str = "") -> None:
+        if self._journalist is not None:
+            self._journalist.note_change(what, before, after, device)
 
     def _count_resets(self) -> dict[str, int]:
         resets = self.resets
@@ -314,6 +381,10 @@ class _Daemon:
 
     def _report_error(self, error: Exception) -> None:
         self._log.error("handler error", exc_info=error)
+
+
+def _read_epoch_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()
 
 
 def _with_own(uids: Collection[int]) -> frozenset[int]:

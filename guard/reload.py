@@ -19,13 +19,14 @@ from guard.core.engine import DeviceSettings
 from guard.core.policy import Policy
 from guard.errors import ConfigError, WakeguardError
 from guard.gate import Gate
+from guard.policies import PolicySwitch
 from guard.switch import ModeSwitch
 from guard.trace import Settings
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-NEEDS_RESTART: Final = ("device", "network", "sensors", "control", "metrics", "state", "lab")
+NEEDS_RESTART: Final = ("device", "network", "sensors", "control", "metrics", "state", "journal", "lab")
 TAKEN_OVER: Final = ("policy", "device.policy", "limits", "endpoint", "mode")
 
 
@@ -48,15 +49,22 @@ class Reload:
         gate: Gate,
         switch: ModeSwitch,
         *,
+        policies: PolicySwitch,
         load: Callable[[], Config],
         take_over: Callable[[Config, Policy], None],
         log: FilteringBoundLogger,
     ) -> None:
-        """``load`` reads the file; ``take_over`` hears of a new configuration that is in force."""
+        """``load`` reads the file; ``take_over`` hears of a new configuration that is in force.
+
+        ``policies`` has the last word on a device's policy where the file says what it said before.
+        """
         self._config = config
         self._gate = gate
         self._switch = switch
+        self._policies = policies
         self._load = load
+        policies.get_config = lambda: self._config
+        policies.apply = lambda: self._put_in_force(self._config)
         self._take_over = take_over
         self._log = log
 
@@ -65,16 +73,13 @@ class Reload:
         try:
             new = self._load()
             _check_restart(self._config, new)
-            settings = make_settings(new)
-            limits = settings.limits
-            policy = limits.make_policy() if limits is not None else None
+            new.load_limits().make_policy()
         except WakeguardError as error:
             self._refuse(error, answer)
             return
         changed = _list_changes(self._config, new)
-        if policy is not None and set(changed) - {"mode"}:
-            self._gate.set_settings(settings, policy)
-            self._take_over(new, policy)
+        if set(changed) - {"mode"}:
+            self._put_in_force(new)
         old_mode, self._config = self._config.mode, msgspec.structs.replace(new, mode=self._config.mode)
         if new.mode is old_mode:
             self._log.info("reloaded", changed=changed)
@@ -97,6 +102,13 @@ class Reload:
             self._switch.request(new.mode, conclude)
         except WakeguardError as error:
             conclude(error)
+
+    def _put_in_force(self, config: Config) -> None:
+        effective = self._policies.overlay(config)
+        settings = make_settings(effective)
+        policy = config.load_limits().make_policy()
+        self._gate.set_settings(settings, policy)
+        self._take_over(effective, policy)
 
     def _refuse(self, error: WakeguardError, answer: Answer) -> None:
         self._log.error("reload failed", fault=str(error))

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
 from guard import __version__
+from guard.build import get_build
 from guard.config import Config
 from guard.core.bound import get_bound, get_explained_bound, get_local_bound
 from guard.core.policy import BUDGET_UNITS, Policy
@@ -19,7 +20,9 @@ from guard.core.verdict import Mode, Reason
 from guard.core.voice import LEAK_BOUNDS
 from guard.gate import Gate
 from guard.histogram import Histogram
+from guard.journalist import Journalist
 from guard.loop import Loop
+from guard.pauses import Pauses
 from guard.sensors import SensorSocket
 from guard.status import (
     VERSION,
@@ -55,6 +58,8 @@ class Reporter:
         get_mode: Callable[[], Mode],
         get_recording: Callable[[], str],
         count_resets: Callable[[], dict[str, int]],
+        pauses: Pauses,
+        get_journalist: Callable[[], Journalist | None],
     ) -> None:
         self.take_over(config, policy)
         self._gate = gate
@@ -64,6 +69,8 @@ class Reporter:
         self._get_mode = get_mode
         self._get_recording = get_recording
         self._count_resets = count_resets
+        self._pauses = pauses
+        self._get_journalist = get_journalist
         self._started = gate.read_clock()
 
     def take_over(self, config: Config, policy: Policy) -> None:
@@ -113,6 +120,8 @@ class Reporter:
             resets=self._count_resets(),
             verdict_times=_read_times(self._gate.verdict_times),
             devices=devices,
+            journal=self._get_journal(),
+            build=get_build(),
         )
 
     def read_device(self, name: str, *, now: float) -> DeviceState:
@@ -143,6 +152,7 @@ class Reporter:
             bound=self._bounds[name],
             sensor=None if sensor is None else _read_sensor(sensor, now),
             packets=self._read_counters(name),
+            paused_left_s=self._pauses.get_left(name, now=now),
             events=dict(self._gate.events[name]),
             unheard_wakes=status.unheard_wakes,
             voice_leaked=HistogramStatus(
@@ -156,6 +166,12 @@ class Reporter:
             },
             model=status.model,
         )
+
+    def _get_journal(self) -> str:
+        journalist = self._get_journalist()
+        if journalist is None:
+            return "off"
+        return "on" if journalist.fault is None else journalist.fault.value
 
     def _read_counters(self, device: str) -> tuple[PacketCount, ...]:
         return tuple(
@@ -189,6 +205,7 @@ class Reporter:
             Reason.STARTING.value: self._gate.starting,
             "unknown_device": self._gate.unknown_devices,
             "handler_error": self._loop.errors,
+            "journal": 0 if (journalist := self._get_journalist()) is None else journalist.failures,
         }
 
 

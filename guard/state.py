@@ -1,8 +1,8 @@
 """The state directory: what survives a restart, and the lock that keeps a second gate out.
 
-``mode.json`` holds the mode that was set last; it is replaced whole, so that a power cut leaves the
-old or the new one. ``gate.lock`` is locked as long as a gate runs; the kernel lets go of it when the
-process ends, however it ends.
+``mode.json`` holds the mode that was set last, ``policies.json`` the policies that were chosen instead of the
+file's; each is replaced whole, so that a power cut leaves the old or the new one. ``gate.lock`` is locked as
+long as a gate runs; the kernel lets go of it when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
+from guard.config import POLICIES
 from guard.core.verdict import Mode
 from guard.errors import ConfigError
+from guard.policies import Choice
+
+_Value = TypeVar("_Value")
 
 _MODE_FILE = "mode.json"
+_POLICIES_FILE = "policies.json"
 _LOCK_FILE = "gate.lock"
 _VERSION = 1
 
@@ -63,35 +70,61 @@ class StateDirectory:
 
         A damaged file is no reason to guess: the guess could open the gate.
         """
-        path = self._path / _MODE_FILE
+        return self._load(
+            _MODE_FILE, lambda content: Mode(content["mode"]), "the mode of the configuration counts again"
+        )
+
+    def store_mode(self, mode: Mode) -> None:
+        """Replace the stored mode, whole and on the disk when this returns. OSError when it cannot."""
+        self._store(_MODE_FILE, {"mode": mode.value})
+
+    def load_policies(self) -> dict[str, Choice]:
+        """Return the policies chosen for devices instead of the file's. ConfigError when they are damaged."""
+        stored = self._load(
+            _POLICIES_FILE,
+            lambda content: {name: _read_choice(row) for name, row in content["policies"].items()},
+            "the policies of the configuration count again",
+        )
+        return stored or {}
+
+    def store_policies(self, chosen: Mapping[str, Choice]) -> None:
+        """Replace the stored choices, whole and on the disk when this returns. OSError when it cannot."""
+        self._store(_POLICIES_FILE, {"policies": {name: choice._asdict() for name, choice in chosen.items()}})
+
+    def _load(self, name: str, read: Callable[[Any], _Value], remedy: str) -> _Value | None:
+        path = self._path / name
         try:
             content = json.loads(path.read_bytes())
             if content["version"] != _VERSION:
                 raise ValueError(content["version"])
-            return Mode(content["mode"])
+            return read(content)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ConfigError(
-                f"{path} is damaged; remove it, and the mode of the configuration counts again"
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigError(f"{path} is damaged; remove it, and {remedy}") from None
 
-    def store_mode(self, mode: Mode) -> None:
-        """Replace the stored mode, whole and on the disk when this returns. OSError when it cannot."""
-        text = json.dumps({"version": _VERSION, "mode": mode.value}) + "\n"
-        handle, name = tempfile.mkstemp(dir=self._path, prefix=_MODE_FILE)
+    def _store(self, name: str, content: dict[str, Any]) -> None:
+        text = json.dumps({"version": _VERSION, **content}) + "\n"
+        handle, temporary = tempfile.mkstemp(dir=self._path, prefix=name)
         try:
             with os.fdopen(handle, "w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(self._path / _MODE_FILE)
+            Path(temporary).replace(self._path / name)
         except OSError:
             with contextlib.suppress(OSError):
-                Path(name).unlink()
+                Path(temporary).unlink()
             raise
         directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _read_choice(row: Any) -> Choice:
+    choice = Choice(**row)
+    if not set(choice) <= set(POLICIES):
+        raise ValueError(row)
+    return choice

@@ -36,8 +36,13 @@ class ModeSwitch:
         set_queue_mode: Callable[[Mode], None],
         store: Callable[[Mode], None],
         log: FilteringBoundLogger,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[Mode, Mode], None] = lambda _old, _new: None,
     ) -> None:
-        """``apply`` installs a mode's rules; ``store`` keeps the mode for the next start."""
+        """``apply`` installs a mode's rules; ``store`` keeps the mode for the next start.
+
+        ``before`` is called when a switch begins, ``after`` with the old and the new mode when it has worked.
+        """
         self.mode = mode
         self._gate = gate
         self._loop = loop
@@ -45,6 +50,8 @@ class ModeSwitch:
         self._set_queue_mode = set_queue_mode
         self._store = store
         self._log = log
+        self._before = before
+        self._after = after
         self._thread: threading.Thread | None = None
         self._finish: Callable[[], None] | None = None
 
@@ -52,6 +59,7 @@ class ModeSwitch:
         """Switch to ``wanted`` and answer with ``{"mode": ...}`` when it is done, or with the fault."""
         if self._thread is not None:
             raise ControlError("a switch of the mode is under way; try again in a moment")
+        self._before()
         old = self.mode
         self._gate.set_acting(Acting.DROPPING if wanted is not old else ACTING[old])
         if wanted is Mode.ENFORCE and old is not wanted:
@@ -108,6 +116,8 @@ class ModeSwitch:
         self.mode = mode
         if fault is None:
             self._log.info("mode", mode=mode.value, before=old.value)
+            if mode is not old:
+                self._after(old, mode)
             answer({"mode": mode.value})
         else:
             self._log.error("mode switch failed", wanted=wanted.value, mode=mode.value, fault=str(fault))

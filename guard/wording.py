@@ -92,3 +92,64 @@ REASONS: dict[Reason, str] = {
     Reason.ENGINE_ERROR: "a fault in the gate itself",
     Reason.STARTING: "the mute sensor has not reported yet",
 }
+
+_BY_ITSELF = "nothing: TCP offers the bytes again, and they are judged anew"
+_STRANGE = "nothing, unless it goes on: an honest Echo does not send this"
+_LIMIT = "nothing, unless it goes on in daily use: then raise its limit in [limits] (docs/configuration.md)"
+_FAULT = "look at the gate's log, and tell us of it: this is a fault of ours"
+
+ADVICE: dict[Reason, str] = {
+    Reason.MUTED: "nothing: this is what the mute button is for. Unmute the Echo to use it",
+    Reason.MUTE_UNKNOWN: "see whether the light sensor sits on the mute lamp: `wakeguard mute-led "
+    "--calibrate`",
+    Reason.NO_INTERACTION: "nothing, if nobody spoke to it. If somebody did, our detector missed the wake "
+    "word: docs/wake-word.md. If the Echo must send by itself, `wakeguard policy balanced` gives it a "
+    "small budget, and `wakeguard pause 5m` lets it pass for a while",
+    Reason.INTERACTION_CAP: "nothing; if long requests are cut, raise limits.interaction.voice_bytes_per_s",
+    Reason.CONDEMNED: "nothing: the Echo opens another connection. Why this one was refused first is an "
+    "earlier entry of the same connection",
+    Reason.VOICE_LIKE: "ask who was speaking: a voice was on its way and we had heard no wake word. If "
+    "there was one, our detector missed it: docs/wake-word.md",
+    Reason.HELD: _BY_ITSELF,
+    Reason.HOLD_FULL: "nothing, unless it goes on: it sends faster than anything may wait",
+    Reason.OUT_OF_ORDER: _BY_ITSELF,
+    Reason.SPLIT_HEADER: _BY_ITSELF,
+    Reason.OPAQUE_PAYLOAD: "if you know and trust the service behind that port, give it an [[endpoint]] "
+    "with a budget (docs/configuration.md); else nothing",
+    Reason.OPAQUE_DATAGRAM: "nothing: the Echo falls back to TCP. Calls and video need it; `wakeguard "
+    "pause` lets them pass for a while",
+    Reason.OPAQUE_PROTOCOL: _STRANGE,
+    Reason.INBOUND_FLOW: "nothing, unless you cast to the Echo from another device: `wakeguard pause` "
+    "lets that pass",
+    Reason.SYN_PAYLOAD: _BY_ITSELF,
+    Reason.RST_PAYLOAD: _STRANGE,
+    Reason.NOT_CONNECTED: _BY_ITSELF,
+    Reason.HEADER_OPTIONS: _STRANGE,
+    Reason.URGENT_DATA: _STRANGE,
+    Reason.EARLY_DATA: "nothing: the Echo opens the connection again without early data",
+    Reason.HANDSHAKE_CAP: _STRANGE,
+    Reason.BAD_HANDSHAKE: _STRANGE,
+    Reason.HANDSHAKE_BUDGET: _LIMIT,
+    Reason.CONNECTION_RATE: _LIMIT,
+    Reason.HEARTBEAT_TOO_SOON: "nothing, unless it goes on: then this Echo's heartbeats differ from those "
+    "we know; send us a recording",
+    Reason.HEARTBEAT_BUDGET: _LIMIT,
+    Reason.BUDGET_EXHAUSTED: _LIMIT,
+    Reason.RETRANSMISSION_BUFFER: "nothing, unless it goes on: the line is slower than the Echo sends",
+    Reason.MALFORMED: _STRANGE,
+    Reason.TRUNCATED: "switch offloading off on the interface (docs/netfilter.md) if it goes on",
+    Reason.FRAGMENT: _STRANGE,
+    Reason.MIDSTREAM: "nothing: it began before the gate did, and the Echo opens another",
+    Reason.STREAM_GAP: "nothing: the Echo opens another connection. If it goes on, the gate lost packets: "
+    "look at the queue in `wakeguard status`",
+    Reason.OVERLAP_MISMATCH: _STRANGE,
+    Reason.FLOW_TABLE_FULL: _LIMIT,
+    Reason.QUEUE_FULL: "look at the load of this machine: it judges more slowly than packets come",
+    Reason.SENSOR_LOST: "see whether `wakeguard sense` runs and its light sensor is connected "
+    "(docs/hardware.md)",
+    Reason.MODEL_MISSING: "install the voice model, or choose `wakeguard policy strict`",
+    Reason.ENGINE_ERROR: _FAULT,
+    Reason.STARTING: "nothing: the sensor reports within seconds of its start. If not, see whether "
+    "`wakeguard sense` runs",
+}
+"""What the owner can do about a refusal, by its reason."""

@@ -303,5 +303,16 @@ def test_every_command_is_documented() -> None:
         if row.target.startswith("guard.cli.live:"):
             assert f"| `wakeguard {name}` |" in text
     nothing: Any = None
-    for command in Commands(nothing, nothing, nothing, reload=nothing, stop=nothing).table:
+    commands = Commands(
+        nothing,
+        nothing,
+        nothing,
+        pauses=nothing,
+        policies=nothing,
+        get_journalist=nothing,
+        call=nothing,
+        reload=nothing,
+        stop=nothing,
+    )
+    for command in commands.table:
         assert f"| `{command}` |" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from guard.config import Config, load_config
 from guard.core.policy import Policy
 from guard.core.verdict import Mode
 from guard.errors import ConfigError, ControlError
+from guard.policies import Choice, PolicySwitch
 from guard.reload import NEEDS_RESTART, TAKEN_OVER, Reload, make_settings
 from guard.telemetry.log import make_logger
 from guard.trace import Settings
@@ -42,10 +44,16 @@ class Scene:
         self.mode_fault: ControlError | None = None
         self.answers: list[Any] = []
         self.log = io.StringIO()
+        self.stored: list[Mapping[str, Choice]] = []
+        self.calls: list[Callable[[], None]] = []
+        self.policies = PolicySwitch(
+            {}, store=self.stored.append, call=self.calls.append, log=make_logger(self.log)
+        )
         self.reload = Reload(
             load_config(self.path),
             self,  # type: ignore[arg-type]  # a double of the gate
             self,  # type: ignore[arg-type]  # and of the switch
+            policies=self.policies,
             load=lambda: load_config(self.path),
             take_over=lambda config, _: self.taken_over.append(config),
             log=make_logger(self.log),

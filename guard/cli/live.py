@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from guard.cli.asking import ask, config_option, json_option, load, print_json
 from guard.errors import ConfigError, ControlError, WakeguardError
 
 if TYPE_CHECKING:
@@ -22,19 +23,9 @@ WATCH_INTERVAL = 0.2  # seconds between two questions of `mute-led --watch`
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/wakeguard/wakeguard.toml"),
-    show_default=True,
-    help="The gate's configuration.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.command()
-@_config_option
+@config_option
 @click.option(
     "--record",
     type=click.Path(path_type=Path),
@@ -61,13 +52,13 @@ def run(config_path: Path, record: Path | None, decisions: Path | None) -> None:
 
 
 @click.command()
-@_config_option
-@_json_option
+@config_option
+@json_option
 def status(config_path: Path, *, as_json: bool) -> None:
     """Show what the running gate sees and does."""
-    result = _ask(_load(config_path), "status")
+    result = ask(load(config_path), "status")
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     from guard.cli.screen import print_status
 
@@ -76,19 +67,24 @@ def status(config_path: Path, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("mode", required=False, type=click.Choice(["monitor", "enforce"]))
-@_config_option
-def mode(mode: str | None, config_path: Path) -> None:
+@config_option
+@json_option
+def mode(mode: str | None, config_path: Path, *, as_json: bool) -> None:
     """Show the mode of the running gate, or switch it at once; the switch survives a restart."""
     fields = {} if mode is None else {"mode": mode}
-    click.echo(_ask(_load(config_path), "mode", **fields)["mode"])
+    result = ask(load(config_path), "mode", **fields)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(result["mode"])
 
 
 @click.command("mute-led")
 @click.option("--device", help="This device only.")
 @click.option("--watch", is_flag=True, help="Go on, and print each change.")
 @click.option("--calibrate", is_flag=True, help="Lead through placing the light sensor; stop `sense` first.")
-@_config_option
-@_json_option
+@config_option
+@json_option
 def mute_led(device: str | None, config_path: Path, *, as_json: bool, watch: bool, calibrate: bool) -> None:
     """Show the mute state as the gate knows it, its age and where it comes from."""
     if (
@@ -100,10 +96,10 @@ def mute_led(device: str | None, config_path: Path, *, as_json: bool, watch: boo
         click.get_current_context().invoke(command, config_path=config_path, device=device)
         return
     if watch:
-        _watch_mute(_load(config_path), device)
-    result = _ask(_load(config_path), "mute-led", device=device)
+        _watch_mute(load(config_path), device)
+    result = ask(load(config_path), "mute-led", device=device)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     for row in result:
         click.echo(_describe_mute(row))
@@ -113,28 +109,39 @@ def mute_led(device: str | None, config_path: Path, *, as_json: bool, watch: boo
 @click.argument("kind", metavar="{wake|mute|unmute}", type=click.Choice(["wake", "mute", "unmute"]))
 @click.option("--device", help="Which device; needed when there are several.")
 @click.option("--word", help="The wake word.  [default: alexa]")
-@_config_option
-def event(kind: str, device: str | None, word: str | None, config_path: Path) -> None:
+@config_option
+@json_option
+def event(kind: str, device: str | None, word: str | None, config_path: Path, *, as_json: bool) -> None:
     """Send a wake, mute or unmute event by hand."""
     if word is not None and kind != "wake":
         raise ControlError(f"--word belongs to wake, not to {kind}; leave it out")
-    click.echo(_describe_mute(_ask(_load(config_path), "event", type=kind, device=device, word=word)))
+    row = ask(load(config_path), "event", type=kind, device=device, word=word)
+    if as_json:
+        print_json(row)
+    else:
+        click.echo(_describe_mute(row))
 
 
 @click.command()
-@_config_option
-def reload(config_path: Path) -> None:
+@config_option
+@json_option
+def reload(config_path: Path, *, as_json: bool) -> None:
     """Have the running gate read its configuration again; one with a fault changes nothing.
 
     Taken over: policy, limits, endpoint, mode. Anything else needs a restart, and is refused.
     """
-    changed = _ask(_load(config_path), "reload")["changed"]
+    result = ask(load(config_path), "reload")
+    if as_json:
+        print_json(result)
+        return
+    changed = result["changed"]
     click.echo(f"reloaded: {', '.join(changed)}" if changed else "reloaded: nothing has changed")
 
 
 @click.command()
-@_config_option
-def off(config_path: Path) -> None:
+@config_option
+@json_option
+def off(config_path: Path, *, as_json: bool) -> None:
     """Take the gate out of the way: stop it and remove its rules. Traffic is ungated afterwards.
 
     Works whether a gate runs or not. The stored mode stays; `wakeguard run` gates again.
@@ -150,34 +157,19 @@ def off(config_path: Path) -> None:
         raise ControlError(f"{complaint}; removing the rules without the gate needs root: use sudo")
     if complaint is not None and not isinstance(complaint, GateAbsentError):
         raise ControlError(f"the rules are gone, but the gate was not stopped: {complaint}")
-    click.echo("off: no rules, traffic is ungated")
+    if as_json:
+        print_json({"off": True, "was_running": complaint is None})
+    else:
+        click.echo("off: no rules, traffic is ungated")
 
 
 def _stop(config_path: Path) -> WakeguardError | None:
     """Ask the gate to stop and to take its rules along; return what stood in the way."""
     try:
-        _ask(_load(config_path), "stop", release=True)
+        ask(load(config_path), "stop", release=True)
     except (ConfigError, ControlError) as error:
         return error
     return None
-
-
-def _load(path: Path) -> Config:
-    from guard.config import load_config
-
-    return load_config(path)
-
-
-def _ask(config: Config, command: str, **fields: Any) -> Any:
-    from guard.control import ask
-
-    return ask(config.control.socket, command, **fields)
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2))
 
 
 def _watch_mute(config: Config, device: str | None) -> NoReturn:
@@ -186,7 +178,7 @@ def _watch_mute(config: Config, device: str | None) -> NoReturn:
 
     seen: dict[str, tuple[str, str | None]] = {}
     while True:
-        for row in _ask(config, "mute-led", device=device):
+        for row in ask(config, "mute-led", device=device):
             state = (row["mute"], row["source"])
             if seen.get(row["device"]) != state:
                 seen[row["device"]] = state

@@ -101,6 +101,11 @@ class Journal:
         where = "WHERE device = ? AND began <= ? ORDER BY began DESC, id DESC LIMIT 1"
         return next(iter(self._query(_BY_KIND[kind], where, (device, before_ms))), None)
 
+    def find_refusals(self, run: int, device: str, flow: str) -> list[Row]:
+        """Return what was refused of one connection, the first first."""
+        where = "WHERE run = ? AND device = ? AND flow = ? ORDER BY id"
+        return list(self._query(_BY_KIND["refusal"], where, (run, device, flow)))
+
     def get_ends(self) -> dict[str, int]:
         """Return each kind's last number, for ``Filter.after``."""
         return {
@@ -183,6 +188,8 @@ class Journal:
                 return connection
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+            if version == 0:
+                raise JournalError(f"journal {self.path} has only just been begun; try again in a moment")
             raise JournalError(
                 f"journal {self.path} is of version {version}, not {VERSION}; use the wakeguard it came with"
             )

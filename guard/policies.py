@@ -1,0 +1,129 @@
+"""Change one Echo's policy while the gate runs, and keep it over a restart.
+
+What was chosen here counts instead of what the file says, as long as the file says what it said then: who
+edits the file later has the last word. The choice is on the disk before it is in force, written by a thread
+of its own, because a slow card may not stop verdicts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from guard.config import POLICIES, Config
+from guard.control import Answer
+from guard.errors import ControlError
+from guard.remedies import suggest
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+
+class Choice(NamedTuple):
+    """A policy chosen for a device, and what the file said instead."""
+
+    policy: str
+    instead_of: str
+
+
+class PolicySwitch:
+    """Who has another policy than the file gives it; one change at a time."""
+
+    def __init__(
+        self,
+        chosen: Mapping[str, Choice],
+        *,
+        store: Callable[[Mapping[str, Choice]], None],
+        call: Callable[[Callable[[], None]], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """``store`` keeps the choices for the next start; ``call`` has something done in the loop."""
+        self.apply: Callable[[], None] = lambda: None
+        """Has the settings in force made anew; set by whoever makes them."""
+        self.get_config: Callable[[], Config]
+        """Returns the file as it is in force, without the choices."""
+        self._chosen = dict(chosen)
+        self._store = store
+        self._call = call
+        self._log = log
+        self._thread: threading.Thread | None = None
+        self._finish: Callable[[], None] | None = None
+
+    def overlay(self, config: Config) -> Config:
+        """Return ``config`` with the policies that were chosen since."""
+        filed = config.get_policies()
+        devices = tuple(
+            msgspec.structs.replace(device, policy=choice.policy)
+            if (choice := self._chosen.get(device.name)) and choice.instead_of == filed[device.name]
+            else device
+            for device in config.device
+        )
+        return msgspec.structs.replace(config, device=devices)
+
+    def tell(self, devices: Sequence[str]) -> list[dict[str, str]]:
+        """Return the policy of each of ``devices``, and what the file says."""
+        config = self.get_config()
+        filed, forced = config.get_policies(), self.overlay(config).get_policies()
+        return [{"device": name, "policy": forced[name], "file": filed[name]} for name in devices]
+
+    def request(self, devices: Sequence[str], policy: str, answer: Answer) -> None:
+        """Give ``devices`` that policy and answer with ``tell``'s rows when it is done, or with the fault."""
+        if policy not in POLICIES:
+            raise ControlError(f'no policy "{policy}"; {suggest(policy, POLICIES)}')
+        if self._thread is not None:
+            raise ControlError("a change of the policy is under way; try again in a moment")
+        filed = self.get_config().get_policies()
+        chosen = {name: choice for name, choice in self._chosen.items() if name not in devices}
+        chosen |= {name: Choice(policy, filed[name]) for name in devices if filed[name] != policy}
+
+        def work() -> None:
+            fault = self._try_to_store(chosen)
+            self._finish = lambda: self._conclude(devices, policy, chosen, fault, answer)
+            self._call(self._run_finish)
+
+        self._thread = threading.Thread(target=work, name="policy-switch")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Let a change under way come to its end; for when the loop has ended."""
+        if self._thread is not None:
+            self._thread.join()
+            self._run_finish()
+
+    def _run_finish(self) -> None:
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish()
+
+    def _try_to_store(self, chosen: Mapping[str, Choice]) -> ControlError | None:
+        try:
+            self._store(chosen)
+        except OSError as error:
+            return ControlError(
+                f"the policy could not be stored ({error.strerror}), so nothing was changed; "
+                "make room in state.directory and try again"
+            )
+        return None
+
+    def _conclude(
+        self,
+        devices: Sequence[str],
+        policy: str,
+        chosen: dict[str, Choice],
+        fault: ControlError | None,
+        answer: Answer,
+    ) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = None
+        if fault is not None:
+            self._log.error("policy change failed", fault=str(fault))
+            answer(fault)
+            return
+        self._chosen = chosen
+        self.apply()
+        self._log.info("policy", policy=policy, devices=list(devices))
+        answer(self.tell(devices))
