@@ -94,7 +94,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
 
 def test_the_wheel_carries_code_and_data_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("rules", "models"):
+    for folder in ("rules", "models", "packaging/systemd", "packaging/examples"):
         shipped = {
             f"guard/_data/{path.relative_to(ROOT).as_posix()}"
             for path in (ROOT / folder).rglob("*")

@@ -18,7 +18,7 @@ from guard.errors import NetfilterError, SetupError
 from guard.netfilter.programs import find_program
 from guard.setup import accounts, units
 from guard.setup.configuration import Choices, check_same, make_config, read_sense_source
-from guard.setup.placement import NEEDS
+from guard.setup.placement import BRIDGE_SYSCTL, NEEDS, is_bridged, list_modules, make_modules_file
 from guard.setup.places import (
     CONFIG,
     HOSTAPD_DROP_IN,
@@ -72,7 +72,7 @@ def make_plan(
         _plan_accounts(plan, sense=sense)
     _plan_files(plan, choices, places, program, source=read_sense_source(config), sense=sense)
     if places.is_this_machine:
-        _plan_start(plan, choices, config, sense=sense)
+        _plan_start(plan, choices, places, config, sense=sense)
     return plan
 
 
@@ -130,9 +130,10 @@ def _plan_files(
         wanted[f"{UNIT_FOLDER}/{units.SENSE}"] = units.make_unit(units.SENSE, program, source=source)
     if needs.access_point and units.has_hostapd(places):
         wanted[HOSTAPD_DROP_IN] = units.make_hostapd_drop_in()
-    wanted[MODULES] = "".join(f"{line}\n" for line in (MARKER, *needs.modules))
-    if needs.sysctl:
-        wanted[SYSCTL] = "".join(f"{line}\n" for line in (MARKER, *needs.sysctl))
+    bridged = is_bridged(choices.lan, choices.placement, places)
+    wanted[MODULES] = make_modules_file(choices.placement, bridged=bridged)
+    if bridged:
+        wanted[SYSCTL] = "".join(f"{line}\n" for line in (MARKER, *BRIDGE_SYSCTL))
     for name in (*units.list_paths(), SYSCTL):
         if name not in wanted and is_ours(places.at(name)):
             path = places.at(name)
@@ -148,7 +149,7 @@ def _plan_files(
         plan.changes.append(Change(f"write {path}", partial(write_text, path, text)))
 
 
-def _plan_start(plan: Plan, choices: Choices, config: Config, *, sense: bool) -> None:
+def _plan_start(plan: Plan, choices: Choices, places: Places, config: Config, *, sense: bool) -> None:
     needs = NEEDS[choices.placement]
     names = [units.RULES, units.GATE]
     if needs.forwarding:
@@ -164,9 +165,13 @@ def _plan_start(plan: Plan, choices: Choices, config: Config, *, sense: bool) ->
         plan.kept.append(f"running: {', '.join(names)}")
         return
     if changed:
-        plan.changes.append(Change("load the kernel's modules", partial(_load_modules, needs.modules)))
-        if needs.sysctl:
-            plan.changes.append(Change(f"set {', '.join(needs.sysctl)}", partial(_set_sysctl, needs.sysctl)))
+        bridged = is_bridged(choices.lan, choices.placement, places)
+        modules = list_modules(bridged=bridged)
+        plan.changes.append(Change(f"load {', '.join(modules)}", partial(_load_modules, modules)))
+        if bridged:
+            plan.changes.append(
+                Change(f"set {', '.join(BRIDGE_SYSCTL)}", partial(_set_sysctl, BRIDGE_SYSCTL))
+            )
         plan.changes.append(
             Change("have systemd read its units again", partial(units.systemctl, "daemon-reload"))
         )

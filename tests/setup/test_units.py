@@ -15,7 +15,7 @@ from guard.setup.places import MARKER
 from guard.setup.program import Program, check_reachable, quote
 
 HERE = Program("/opt/wakeguard/bin/wakeguard", in_home=False)
-HOME = Program('"/home/me/my env/bin/wakeguard"', in_home=True)
+HOME = Program('"/home/my env/bin/wakeguard"', in_home=True)
 LONG_LIVED = (units.GATE, units.SENSE)
 
 
@@ -32,7 +32,7 @@ def read(name: str, made: Program = HERE, **options: str) -> configparser.Sectio
 def test_the_program_that_runs_now_is_started(name: str) -> None:
     assert read(name)["ExecStart"].split()[0] == "/opt/wakeguard/bin/wakeguard"
     assert read(name)["ProtectHome"] == "yes"
-    assert read(name, HOME)["ExecStart"].startswith('"/home/me/my env/bin/wakeguard" ')
+    assert read(name, HOME)["ExecStart"].startswith('"/home/my env/bin/wakeguard" ')
     assert read(name, HOME)["ProtectHome"] == "read-only"
 
 
