@@ -12,7 +12,7 @@ help:
 	@echo 'make test     every check and every test; what CI runs'
 	@echo 'make lint     only the checks: format, lint, types, imports, shell'
 	@echo 'make format   rewrite the sources in the house format'
-	@echo 'make bench    measure speed and size (writes build/bench.json)'
+	@echo 'make bench    measure speed, size and growth beside C and Suricata (needs root; about forty minutes)'
 	@echo 'make bench-audio  measure the wake-word detectors (needs ../shared/data/audio, flite, espeak-ng; over an hour)'
 	@echo 'make clean    remove everything that was built, .venv too'
 	@echo

@@ -48,12 +48,14 @@ def explain_missing() -> str | None:
 
 @functools.cache
 def _prepare() -> None:
-    sources = [ROOT / "pyproject.toml"]
+    sources = [ROOT / "pyproject.toml", ROOT / "hatch_build.py"]
     for name in ("guard", "rules", "models"):
         sources += (path for path in (ROOT / name).rglob("*") if path.suffix not in {".pyc", ".so"})
     newest = max(path.stat().st_mtime for path in sources if path.is_file())
     mark = FOLDER / "builds.mark"
-    if mark.exists() and mark.stat().st_mtime >= newest and all(place.exists() for place in PLACES.values()):
+    builder = f"{sys.executable} {sys.version}"  # a shared object belongs to one Python
+    whole = mark.exists() and all(place.exists() for place in PLACES.values())
+    if whole and mark.stat().st_mtime >= newest and mark.read_text() == builder:
         return
     print("  building the wheel ...", file=sys.stderr)
     wheels = FOLDER / "wheel"
@@ -78,7 +80,7 @@ def _prepare() -> None:
         _unpack(wheel, place)
     for shared_object in PLACES[False].rglob("*.so"):
         shared_object.unlink()
-    mark.touch()
+    mark.write_text(builder)
 
 
 def _unpack(wheel: Path, place: Path) -> None:

@@ -20,12 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import builds, report
 from tests.bench.capture import write_capture
 from tests.bench.traffic import generate_tls
 from tests.conftest import ROOT, data_folder
 
 ROUNDS = 5
+PURE, COMPILED, TSHARK = "pure Python", "compiled", "tshark"
 GENERATED_PACKETS = 200_000
 DEVICES = {"sean_kennedy": "4c:ef:c0:03:f2:38", "haipeng_li": "c4:95:00:e3:93:2f"}
 PCAP_HEADER_BYTES = 24
@@ -43,13 +44,18 @@ class Measured:
     """One program on one capture."""
 
     command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     peak_mb: float = 0.0
 
     def measure(self) -> None:
         """Run once; CPU time and peak memory of that process alone."""
         process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+            self.command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
         )
         _pid, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -79,16 +85,21 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         for name, path, device in _make_captures(Path(folder), packets):
             frames = _count_frames(path)
-            programs = {"wakeguard": Measured(_replay(path, device))}
+            command = _replay(path, device)
+            programs = {PURE: Measured(command, builds.choose_build(compiled=False))}
+            if builds.explain_missing() is None:
+                programs[COMPILED] = Measured(command, builds.choose_build(compiled=True))
             if shutil.which("tshark"):
-                programs["tshark"] = Measured(_tshark(path))
+                programs[TSHARK] = Measured(_tshark(path))
             for turn in range(rounds):
                 for program, measured in programs.items():
                     measured.measure()
                     print(f"  {name} {turn + 1}: {program} {measured.seconds[-1]:.2f} s", file=sys.stderr)
-            if "tshark" in programs:
-                pairs = zip(programs["tshark"].seconds, programs["wakeguard"].seconds, strict=True)
-                ratios[name] = statistics.median(theirs / mine for theirs, mine in pairs)
+            for program in (PURE, COMPILED):
+                if program in programs and TSHARK in programs:
+                    pairs = zip(programs[TSHARK].seconds, programs[program].seconds, strict=True)
+                    ratio = statistics.median(theirs / mine for theirs, mine in pairs)
+                    ratios[f"{name}, {program}"] = ratio
             rows += [
                 {
                     "capture": name,
