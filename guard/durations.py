@@ -13,7 +13,7 @@ from typing import Final
 from guard.errors import WakeguardError
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|min|m|h|d|w)\s*")
+_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(s|min|m|h|d|w)\s*")
 _EXAMPLES: Final = "write a number and a unit, such as 90s, 5m or 1h30m"
 
 

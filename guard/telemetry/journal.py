@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from guard.errors import JournalError
 from guard.telemetry.journal_schema import TABLES, VERSION, Table
 
-_ID = re.compile(r"([a-z]?)(\d{1,18})")
+_ID = re.compile(r"([a-z]?)([0-9]{1,18})")
 _LETTERS: Final = {table.letter: table for table in TABLES}
 _BY_KIND: Final = {table.kind: table for table in TABLES}
 
@@ -156,11 +156,11 @@ class Journal:
         return self._query(table, where + order + limit, values)
 
     def _query(self, table: Table, tail: str, values: Sequence[object]) -> Iterator[Row]:
-        hints = table.entry.__annotations__
+        hints = get_type_hints(table.entry)
         names = ", ".join(table.columns)
         for number, *columns in self._run(f"SELECT id, {names} FROM {table.name} {tail}", values):  # noqa: S608  # values are bound
             fields = {
-                name: bool(value) if hints[name] == "bool" else value
+                name: bool(value) if hints[name] is bool else value
                 for name, value in zip(table.columns, columns, strict=True)
             }
             yield Row(f"{table.letter}{number}", table.kind, fields["began"], fields)
