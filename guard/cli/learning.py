@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from guard.errors import DatasetError
 
 if TYPE_CHECKING:
     from guard.learning.evaluate import Evaluation
+    from guard.learning.figures import Report
+    from guard.learning.source import Source
 
 CONDITIONS = ("microphone_mute", "no_wake_word", "normal_conversation", "music_stream")
 PIPE_COLUMNS = 110
@@ -31,19 +34,31 @@ def dataset() -> None:
     """Make tables from captures: every packet with its verdict, every burst with its features."""
 
 
+def _choose_captures(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which captures there are, and what was going on in them."""
+    options = (
+        click.argument("captures", nargs=-1, metavar="CAPTURES..."),
+        click.option("--device", help="MAC or IP address of the Echo; the paper's own tables need none."),
+        click.option(
+            "--uploads",
+            type=_PATH,
+            help="When a voice left: CSV of file, start_s, end_s[, server_ip, client_port].",
+        ),
+        click.option("--condition", type=click.Choice(CONDITIONS), help="How all of them were captured."),
+        click.option("--household", help="Whose home they are from. Default: the name of their folder."),
+        click.option("--jobs", type=click.IntRange(min=1), help="Processes. Default: one a core."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @dataset.command()
-@click.argument("captures", nargs=-1, required=True, type=_PATH)
-@click.option("--device", help="MAC or IP address of the Echo; the paper's own tables need none.")
+@_choose_captures
 @click.option(
     "--events", type=_PATH, help="Sensor events of one capture, or a folder with NAME.jsonl for each."
 )
-@click.option(
-    "--uploads", type=_PATH, help="When a voice left: CSV of file, start_s, end_s[, server_ip, client_port]."
-)
-@click.option("--condition", type=click.Choice(CONDITIONS), help="How all of them were captured.")
-@click.option("--household", help="Whose home they are from. Default: the name of their folder.")
 @click.option("-o", "--out", required=True, type=_PATH, help="The directory to write; it must not exist.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes. Default: one a core.")
 @click.option(
     "--cluster", metavar="ADDRESS", help="A Dask scheduler whose workers do it (they see the same files)."
 )
@@ -51,24 +66,16 @@ def dataset() -> None:
     "--without-addresses", is_flag=True, help="Hide addresses, names of captures and the time of day."
 )
 def build(
-    captures: tuple[Path, ...],
-    device: str | None,
-    events: Path | None,
-    uploads: Path | None,
-    condition: str | None,
-    household: str | None,
-    out: Path,
-    jobs: int | None,
-    cluster: str | None,
-    *,
-    without_addresses: bool,
+    out: Path, jobs: int | None, cluster: str | None, *, without_addresses: bool, **choice: Any
 ) -> None:
-    """Build a dataset from captures, folders of captures, or the paper's own tables."""
+    """Build a dataset from captures: files, folders, or the paper's own tables.
+
+    Where homes differ, write FOLDER=DEVICE for each.
+    """
     _require_packages()
     from guard.learning.dataset import build_dataset
-    from guard.learning.gather import Request, gather
 
-    sources = gather(Request(captures, device, events, uploads, condition, household))
+    sources = _gather(**choice)
     done = count(1)
     with _show_progress("captures") as update:
         update(0, len(sources))
@@ -81,6 +88,32 @@ def build(
             on_done=lambda _name: update(next(done), len(sources)),
         )
     _print_manifest(out, manifest)
+
+
+@click.command()
+@_choose_captures
+@click.option("--research", type=_PATH, help="Folder of the public captures behind the shipped model.")
+@click.option("-o", "--out", required=True, type=_PATH, help="The model's directory; it must not exist.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same model.")
+def train(research: Path | None, out: Path, seed: int, jobs: int | None, **choice: Any) -> None:
+    """Train a voice model on labelled captures of at least two homes, and try it on each in turn.
+
+    Where homes differ, write FOLDER=DEVICE for each.
+    """
+    _require_packages()
+    from guard.learning.tables import write_directory
+    from guard.learning.train import train as learn
+
+    sources = _gather(**choice) if choice["captures"] else []
+    traces = None
+    if research is not None:
+        from guard.learning.research import find_traces, gather_research
+
+        sources += gather_research(research)
+        traces = find_traces(research)
+    with write_directory(out) as folder, _show_steps() as watch:
+        report = learn(sources, folder, seed=seed, jobs=jobs, traces=traces, watch=watch)
+    _print_outcomes(out, report)
 
 
 @click.command()
@@ -110,6 +143,19 @@ def evaluate(
         click.echo(f"figures and pictures: {out}")
 
 
+def _gather(captures: tuple[str, ...], device: str | None, **others: Any) -> list[Source]:
+    """Return the sources; a capture may be written CAPTURE=DEVICE."""
+    from guard.learning.gather import Request, gather_all
+
+    by_device: dict[str | None, list[Path]] = {}
+    for text in captures:
+        path, separator, its_device = text.rpartition("=")
+        named = bool(separator) and not Path(text).exists()
+        by_device.setdefault(its_device if named else device, []).append(Path(path if named else text))
+    requests = [Request(paths, its_device, **others) for its_device, paths in by_device.items()]
+    return gather_all(requests)
+
+
 def _require_packages() -> None:
     """Raise DatasetError when the extra is not installed."""
     from importlib.util import find_spec
@@ -132,6 +178,35 @@ def _show_progress(what: str) -> Iterator[Callable[[int, int], object]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _show_steps() -> Iterator[Callable[[str], None]]:
+    """Give the function that is told of each step; the last one is shown, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("reading captures") as status:
+        update: Callable[[str], None] = status.update
+        yield update
+
+
+def _print_outcomes(out: Path, report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
+    table = Table("household", "detector", title="On homes that it was not trained on")
+    for name in ("uploads", "found", "false", "precision", "recall"):
+        table.add_column(name, justify="right")
+    for outcome in report.outcomes:
+        counts = (outcome.uploads, outcome.found, len(outcome.false))
+        shares = ("-" if isnan(share) else f"{share:.1%}" for share in (outcome.precision, outcome.recall))
+        table.add_row(outcome.household, outcome.detector, *(f"{n:,}" for n in counts), *shares)
+    console.print(table)
+    click.echo(f"model and card: {out}")
 
 
 def _print_manifest(out: Path, manifest: dict[str, Any]) -> None:

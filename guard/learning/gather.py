@@ -7,6 +7,7 @@ in a capture. Every complaint names a file and says what to do.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +60,7 @@ def gather(request: Request) -> list[Source]:
                 uploads=tuple(uploads[path.name]) if path.name in uploads else None,
             )
         )
-    names = [source.name for source in sources]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise DatasetError(
-            f"two captures are called {twice}: name the folder above both, so that they differ"
-        )
-    if request.uploads is not None and not any(source.uploads for source in sources):
+    if request.uploads is not None and all(source.uploads is None for source in sources):
         raise DatasetError(f"{request.uploads} lists none of these captures: `file` must hold their names")
     return sources
 
@@ -78,8 +74,20 @@ def is_capture(path: Path) -> bool:
     return path.name.endswith(CAPTURE_SUFFIXES) and not path.name.startswith(".")
 
 
+def gather_all(requests: Sequence[Request]) -> list[Source]:
+    """Return the sources of all requests; DatasetError where two would have the same name in the tables."""
+    sources = [source for request in requests for source in gather(request)]
+    twice = [name for name, count in Counter(source.name for source in sources).items() if count > 1]
+    if twice:
+        raise DatasetError(f"two captures are called {twice[0]}: name the folder above both instead")
+    return sources
+
+
 def read_uploads(path: Path) -> dict[str, list[Upload]]:
-    """Return capture's file name -> when a voice left; DatasetError names the line that is wrong."""
+    """Return capture's file name -> when a voice left; DatasetError names the line that is wrong.
+
+    A line without times says that none left in its capture.
+    """
     found: dict[str, list[Upload]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -88,6 +96,9 @@ def read_uploads(path: Path) -> dict[str, list[Upload]]:
             if missing:
                 raise DatasetError(f"{path} has no column {missing[0]}: it needs {', '.join(UPLOAD_COLUMNS)}")
             for row in rows:
+                times = found.setdefault(Path(row["file"] or "").name, [])
+                if not row["start_s"] and not row["end_s"]:
+                    continue  # a capture in which no voice left
                 try:
                     server, port = row.get("server_ip") or "", int(row.get("client_port") or 0)
                     upload = Upload(float(row["start_s"]), float(row["end_s"]), server, port)
@@ -95,7 +106,7 @@ def read_uploads(path: Path) -> dict[str, list[Upload]]:
                     raise DatasetError(
                         f"{path} line {rows.line_num}: start_s, end_s must be seconds, client_port a number"
                     ) from None
-                found.setdefault(Path(row["file"]).name, []).append(upload)
+                times.append(upload)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return found
