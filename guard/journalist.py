@@ -63,7 +63,7 @@ class Journalist:
             )
             for name in gate.devices
         }
-        self._round: Iterator[DeviceSightings] = iter(())
+        self._round: Iterator[DeviceSightings] = iter(self._devices.values())
         self.note(self._run)
         gate.tally = self._tally = Tally()
         gate.after_event = self._see_event
@@ -136,6 +136,8 @@ class Journalist:
             return
         self._next_flush = self._gate.read_clock() + self._flush_s
         batch = [*self._entries, *self._take_refusals()]
+        if not batch and not self._waiting:
+            return
         waiting, self._entries, self._waiting = self._waiting, [], []
 
         def done() -> None:

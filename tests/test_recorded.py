@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -102,8 +103,14 @@ class Gateway:
         self.now_ns = now_ns
         self.gate.receive_event(event, device=device)
 
+    def pause(self, device: str, now_ns: int, *, paused: bool) -> None:
+        self.now_ns = now_ns
+        self.gate.set_paused(device, paused=paused)
+
     def switch(self, mode: Mode, now_ns: int) -> None:
         self.now_ns = now_ns
+        for device in list(self.gate.paused):  # a switch ends every pause
+            self.gate.set_paused(device, paused=False)
         self.gate.set_mode(mode)
         self.gate.set_acting(ACTING[mode])
 
@@ -127,10 +134,14 @@ class Gateway:
         assert not self.failures
 
 
-def live(folder: Path, seed: int) -> Gateway:
-    """Run an hour of two devices at random: voice, datagrams, wakes, mutes, silence, mode switches."""
+def live(folder: Path, seed: int, look: Callable[[Gateway], None] = lambda _gate: None) -> Gateway:
+    """Run an hour of two devices at random: voice, datagrams, wakes, mutes, silence, switches, pauses.
+
+    ``look`` is called before anything happens, then after each step, and when the gate has ended.
+    """
     random = Random(seed)
     gate = Gateway(folder, random.choice(list(Mode)))
+    look(gate)
     now_ns = random.getrandbits(50)  # the machine has been up for days
     seqs = {name: random.getrandbits(32) for name in DEVICES}
     for _ in range(1500):
@@ -150,6 +161,8 @@ def live(folder: Path, seed: int) -> Gateway:
         elif dice < 0.067:
             balanced = set(random.sample(sorted(DEVICES), random.randrange(3)))
             gate.reload(random.choice(CHOICES), balanced, now_ns)
+        elif dice < 0.074:
+            gate.pause(device, now_ns, paused=random.random() < 0.5)
         elif dice < 0.08:
             gate.tell(device, VoiceEvent(t), now_ns)
         else:
@@ -170,7 +183,9 @@ def live(folder: Path, seed: int) -> Gateway:
                 if random.random() < 0.9:
                     seqs[device] = (seq + len(payload)) & 0xFFFFFFFF
                 gate.send(device, packet, Direction.UPSTREAM, now_ns)
+        look(gate)
     gate.stop()
+    look(gate)
     return gate
 
 

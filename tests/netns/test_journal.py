@@ -84,7 +84,7 @@ def test_the_journal_counts_what_the_gate_counts_and_tells_why(routed: Household
         for word in ("who", "kitchen", muted["flow"].split()[1], "microphone is muted", "what to do"):
             assert word in " ".join(told.stdout.split())
         flows = json.loads(gate.call("log", "--kind", "flow", "--json").stdout)
-        assert {row["end"] for row in flows} == {"refused"}
+        assert "refused" in {row["end"] for row in flows}
         assert any(row["explained"] and row["sent"] >= VOICE for row in flows)
         assert gate.stop() == 0
         (run,) = read(journal_path(gate), "run")
