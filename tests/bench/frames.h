@@ -84,6 +84,11 @@ static struct frames open_frames(const char *path)
     if (file < 0 || fstat(file, &status) < 0)
         fail(path);
     frames.size = (size_t)status.st_size;
+    frames.start = NULL;
+    if (frames.size == 0) { /* mmap takes no empty file */
+        close(file);
+        return frames;
+    }
     frames.start = mmap(NULL, frames.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, file, 0);
     if (frames.start == MAP_FAILED)
         fail("mmap");

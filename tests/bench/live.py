@@ -186,7 +186,7 @@ def tabulate(measurements: Sequence[Measurement]) -> list[dict[str, str]]:
                 "machine's CPU per packet, us": report.spread(machine),
                 "of Suricata's": compare(machine, [made.machine_microseconds for made in suricata]),
                 "queued": _share(made.queued / made.sent for made in here),
-                "forwarded": _share(made.forwarded / made.sent for made in here),
+                "sent on": _share(made.forwarded / made.sent for made in here),
                 "lost": f"{sum(made.lost for made in here):,}",
                 "ready after, s": f"{statistics.median(made.start_seconds for made in here):.3f}",
                 "PSS, MB": f"{statistics.median(made.memory.proportional for made in here) / 1024:.1f}",
@@ -220,8 +220,8 @@ NOTE = (
     "packet that was queued; the second counts, for every packet that was sent in, the process, the sending "
     "calls (in which the kernel receives, tracks and queues the packet) and the kernel's softirq threads. In "
     "monitor mode every packet is forwarded, so that this is also the cost of a forwarded one; in enforce "
-    "mode much of this traffic is refused, which is work, too. To the gate, the UDP datagrams are "
-    "`opaque_datagram`, refused in name."
+    "mode much of this traffic is refused, which is work, too, and what is sent on are resets besides. "
+    "To the gate, the UDP datagrams are `opaque_datagram`, refused in name."
 )
 
 

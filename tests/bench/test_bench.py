@@ -145,6 +145,13 @@ def test_live_bench_runs_and_loses_no_packet(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_live_bench_runs_on_datagrams_which_open_no_connection(tmp_path: Path) -> None:
+    load = Load("smoke", 300, 0, (C_LOOP,))
+    made = measure(C_LOOP, load, load.write(tmp_path))
+    assert (made.sent, made.queued, made.lost) == (300, 300, 0)
+
+
+@pytest.mark.kernel
 def test_paced_bench_follows_every_packet_to_the_other_end(tmp_path: Path) -> None:
     load = Load("smoke", 600, 2, (NO_QUEUE, C_LOOP))
     frames = load.write(tmp_path)
