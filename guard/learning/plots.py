@@ -28,14 +28,14 @@ DPI = 150
 
 # What a packet is drawn as: colour, marker, size; the rarer and the graver, the later it is drawn.
 CLASS_STYLES = {
-    "ack": (GREY, ".", 6.0),
-    "retransmit": (PURPLE, "x", 22.0),
+    "ack": (GREY, "o", 5.0),
     "not_relevant": (YELLOW, "s", 14.0),
     "handshake": (BLUE, "^", 26.0),
     "syn": (GREEN, "d", 34.0),
     "expected": (SKY, "o", 14.0),
     "justified": (ORANGE, "o", 18.0),
     "not_justified": (RED, "o", 20.0),
+    "retransmit": (PURPLE, "x", 24.0),
 }
 CLASS_NAMES = {
     "ack": "ack",
@@ -159,7 +159,7 @@ def draw_importance(importances: dict[str, float], unit: str, title: str, path: 
 
 def draw_timeline(packets: Sequence[Sighting], wakes: Sequence[float], title: str, path: Path) -> None:
     """Draw a capture: one mark a packet, its length by its time, its class as colour; wake words as lines."""
-    figure, axes = _begin(width=11.0, height=4.8)
+    figure, axes = _begin(width=11.0, height=5.4)
     for kind, (colour, marker, size) in CLASS_STYLES.items():
         own = [packet for packet in packets if packet.kind == kind]
         if own:
@@ -184,10 +184,10 @@ def draw_timeline(packets: Sequence[Sighting], wakes: Sequence[float], title: st
     axes.set_xlabel("seconds since the capture began")
     axes.set_ylabel("bytes on the wire")
     axes.set_title(title)
-    legend = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.2)
+    legend = figure.legend(frameon=False, loc="outside lower center", ncols=3)
     for handle in legend.legend_handles:
         if hasattr(handle, "set_sizes"):
-            handle.set_sizes([30.0])
+            handle.set_sizes([36.0])
     _save(figure, path)
 
 
