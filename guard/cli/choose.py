@@ -122,6 +122,8 @@ def _choose_place(console: Console, wishes: Wishes, lan: str, places: Places, *,
         console.print(f"  {place}: {needs.summary}", markup=False)
     return Placement(
         click.prompt(
-            "Where does this machine stand?", type=click.Choice(list(Placement)), default=guess.value
+            "Where does this machine stand?",
+            type=click.Choice([place.value for place in Placement]),
+            default=guess.value,
         )
     )

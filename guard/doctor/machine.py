@@ -114,7 +114,10 @@ def check_journal(situation: Situation) -> Finding:
     """See that what happened is being kept, and that there is room for it."""
     import shutil
 
-    folder = Path(situation.get_config().state.directory)
+    config = situation.get_config()
+    if not config.journal.enabled:
+        return absent("journal.enabled is false")
+    folder = config.get_journal_directory()
     if not folder.is_dir():
         return absent(f"{folder} is made by the gate's first start")
     free = shutil.disk_usage(folder).free

@@ -162,10 +162,11 @@ def _plan_state(places: Places, config: Config | None) -> list[Change]:
         path = places.at(name)
         if path.is_dir():
             changes.append(Change(f"remove {path} and what is in it", partial(_remove_tree, path)))
-    own = None if config is None else places.at(config.state.directory)
-    if own is not None and own != places.at(STATE_FOLDER) and own.is_dir():
-        files = sorted(file for pattern in _STATE_FILES for file in own.glob(pattern))
-        changes += [Change(f"remove {file}", partial(_unlink, file)) for file in files]
+    own = [] if config is None else [config.state.directory, str(config.get_journal_directory())]
+    for folder in dict.fromkeys(map(places.at, own)):
+        if folder != places.at(STATE_FOLDER) and folder.is_dir():
+            files = sorted(file for pattern in _STATE_FILES for file in folder.glob(pattern))
+            changes += [Change(f"remove {file}", partial(_unlink, file)) for file in files]
     return changes
 
 

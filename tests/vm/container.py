@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import IO, Final
 
 from tests.conftest import ROOT
 from tests.netns.household import Namespace, wait_until
@@ -158,9 +158,13 @@ class Container:
         self._boot()
 
     def run(
-        self, *command: str, text: str | None = None, timeout: float = 120
+        self,
+        *command: str,
+        text: str | None = None,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in there as root, as from a shell without a terminal."""
+        """Run a program in there as root, as from a shell without a terminal unless ``stdin`` is one."""
         inside = ("nsenter", "-t", str(self._init), "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net")
         environment = (
             *("env", "--chdir=/", "-i", f"PATH={PREFIX}/bin:{_PATH}", "HOME=/tmp", "LC_ALL=C.UTF-8"),
@@ -169,7 +173,7 @@ class Container:
         return subprocess.run(
             [*inside, *environment, *command],
             input=text,
-            stdin=None if text is not None else subprocess.DEVNULL,
+            stdin=None if text is not None else stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
