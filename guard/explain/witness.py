@@ -260,7 +260,7 @@ class Witness:
         framing = flow.client.framing
         if framing is not known.framing and framing in _FRAMING_MARKS:
             marks.append((_FRAMING_MARKS[framing], ""))
-        voice = talk.voice is not None and talk.voice.is_voice(now)
+        voice = talk.is_voice_like(now)
         if voice and not known.voice:
             marks.append((Mark.VOICE, describe_voice(flow, now)))
         if flow.condemned and not known.condemned:
@@ -280,11 +280,22 @@ _FRAMING_MARKS = {Framing.OPAQUE: Mark.OPAQUE, Framing.UNKNOWN: Mark.LOST, Frami
 
 def describe_voice(flow: Flow | None, now: float) -> str:
     """Return what the voice detector has seen of a connection, "" when nothing."""
-    run = flow.conversation.voice if flow is not None else None
-    if run is None:
+    if flow is None:
         return ""
-    ago = now - run.last_at
-    told = f"{run.count} records of a voice's lengths in a row"
+    run, burst = flow.conversation.voice, flow.conversation.burst
+    told = ""
+    if run is not None:
+        told = _describe_run(run.count, "of a voice's lengths in a row", now - run.last_at)
+    elif burst is not None and burst.count:
+        told = _describe_run(burst.count, "without a pause", now - burst.last_at)
+    if burst is not None and burst.voice:
+        told += "; the model takes them for a voice"
+    left = max(run.left if run is not None else 0, burst.left if burst is not None else 0)
+    return f"{told}; {left} bytes of it had passed on a budget" if left else told
+
+
+def _describe_run(count: int, what: str, ago: float) -> str:
+    told = f"{count} record{'' if count == 1 else 's'} {what}"
     return told if ago < NOW_S else f"{told}, the last {ago:.3f} s ago"
 
 

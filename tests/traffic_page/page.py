@@ -43,8 +43,8 @@ _COMMAND = """
 2. **Pre-roll.** One to two seconds of speech within a quarter of a second: what was buffered before the
    Echo was sure of its name. Many records at A; at B one record of about 70 units.
 3. **The steady run.** As fast as one speaks. A record of one unit has {unit_a} bytes at A ({step_a} of
-   voice, 20 a second: 64 kbit/s) and {unit_b} at B ({step_b}, 50 a second: 32 kbit/s). What is late is
-   sent in one record with the next unit: {unit_b}, 193, 273 ...
+   voice, 20 a second: 64 kbit/s) and {unit_b} at B ({step_b}, 50 a second: 32 kbit/s). Only in the burst
+   do several share a record: 832, 1232, 1632 ... at A, 5553 to 6273 at B.
 4. **The end.** At B a record of the cloud comes within {near:.0f} ms of the last record of voice in
    {ended_b} commands, at A in {ended_a}, the answer having begun: it is the cloud that says when one has
    finished speaking.
@@ -81,9 +81,10 @@ Line: median over all commands, area: mean. The Echo's own peak half a second af
 
 Voice at a constant bit rate has no lengths but {unit_a} + n x {step_a}, or {unit_b} + n x {step_b}. Of
 the records that are at least that long, {on_a:.1%} (A) and {on_b:.1%} (B) are such during an upload; the
-others are the JSON before it. At other times {off_a:.1%} of A's {quiet_a:,} and {off_b:.1%} of B's
-{quiet_b:,} are; those of A are two bursts shortly before a labelled command, as if it had begun twice. A
-single length proves little, then; a run of them does. The labels were made from these very lengths.
+others are JSON, and at A pre-roll that is cut at 4,096 bytes. At other times {off_a:.1%} of A's
+{quiet_a:,} and {off_b:.1%} of B's {quiet_b:,} are; those of A are two bursts shortly before a labelled
+command, as if it had begun twice. A single length proves little, then; a run of them does. The labels
+were made from these very lengths.
 
 ## Heartbeats
 
