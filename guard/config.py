@@ -21,6 +21,7 @@ import msgspec
 
 from guard.core.verdict import Mode
 from guard.errors import ConfigError
+from guard.netfilter.fastpath import KERNEL_BUDGET
 from guard.netfilter.ruleset import DeviceMatch, RulesetSpec
 from guard.remedies import fault, suggest
 
@@ -68,6 +69,7 @@ class Network(_Table, frozen=True):
 
     lan: str = "wlan0"
     queue: int = 1789
+    fast_path: bool = False
 
 
 class Sensors(_Table, frozen=True):
@@ -144,12 +146,13 @@ class Config(_Table, frozen=True):
         """Return the limits in force. ConfigError names the key that is wrong."""
         from guard.limits import load_limits
 
-        return load_limits(
+        limits = load_limits(
             self.limits,
             (msgspec.structs.asdict(row) for row in self.endpoint),
             period_scale=self.lab.period_scale,
             devices=len(self.device),
         )
+        return limits.share("ack", KERNEL_BUDGET) if self.network.fast_path else limits
 
     def get_journal_directory(self) -> Path:
         """Return where the journal is: a place of its own, or among what survives a restart."""
@@ -211,7 +214,7 @@ def parse_config(content: Mapping[str, Any]) -> Config:
     _check_unique(devices)
     config = msgspec.structs.replace(config, device=devices)
     _check_values(config)
-    if config.limits or config.endpoint:
+    if config.limits or config.endpoint or config.network.fast_path:
         config.load_limits()
     return config
 
@@ -242,6 +245,7 @@ def ruleset_spec(config: Config, mode: Mode) -> RulesetSpec:
         mode=mode,
         lan=config.network.lan,
         queue=config.network.queue,
+        fast_path=config.network.fast_path,
         devices=tuple(
             DeviceMatch(number=number, name=device.name, mac=device.mac, addresses=device.addresses)
             for number, device in enumerate(config.device, start=1)

@@ -29,6 +29,7 @@ from guard.gate import Gate, Pause
 from guard.journalist import Journalist, start_journal
 from guard.loop import Loop
 from guard.netfilter import kernel, ruleset
+from guard.netfilter.fastpath import Tally
 from guard.netfilter.queue import PacketQueue
 from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
@@ -102,6 +103,9 @@ class _Daemon:
         self._policy = config.load_limits().make_policy()
         engine = Engine(self._policy, devices=self._settings.devices, mode=mode)
         self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
+        self.gate.fast_path = config.network.fast_path
+        self._tally = Tally(self.gate.devices)
+        self.gate.read_passed = self._tally.get
         self.resets = Resetter(on_failure=self._report_reset)
         self._config = config
         self._stack = stack
@@ -288,6 +292,8 @@ class _Daemon:
 
     def _apply(self, mode: Mode) -> None:
         spec = ruleset_spec(self._config, mode)
+        if spec.fast_path:
+            self._tally.read()  # the counters of the rules that go now
         kernel.check_requirements(spec)
         ruleset.apply(spec)
 
@@ -329,6 +335,8 @@ class _Daemon:
 
     def _keep_house(self) -> None:
         now = time.monotonic()
+        if self.gate.fast_path:
+            self._tally.read_in_background(now=now)
         if now >= self._next_watchdog:
             self._next_watchdog = now + self._watchdog
             notify("WATCHDOG=1")

@@ -20,7 +20,7 @@ from guard.core.flow import Flow
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.histogram import VERDICT_BOUNDS_NS, Histogram
-from guard.netfilter.marks import ACCEPT_MASK, DEVICE_SHIFT, get_device, is_upstream
+from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, DEVICE_SHIFT, QUIET_MASK, get_device, is_upstream
 from guard.netfilter.queue import condemn
 from guard.onlookers import Audit, Messenger, Witness
 from guard.tally import Tally, Target
@@ -82,6 +82,10 @@ class Pause(Exception):  # noqa: N818  # leaves netfilterqueue's loop; no error
     """The batch is over."""
 
 
+def _none_passed(_device: str) -> tuple[int, int]:
+    return 0, 0
+
+
 def _ignore(_event: Event, _device: str) -> None:
     """Take no notice."""
 
@@ -104,6 +108,9 @@ class Gate:
         self.before_event: Callable[[Event, str], None] = _ignore
         self.after_event: Callable[[Event, str], None] = _ignore
         self.paused: set[str] = set()  # devices that are judged and carried out as in monitor
+        self.fast_path = False  # the rules are such that verdicts make connections quiet
+        # packets and bytes of acknowledgements that the kernel passed, by device
+        self.read_passed: Callable[[str], tuple[int, int]] = _none_passed
         self.open = False  # before: the packets of an earlier gate's rules, answered as ``starting``
         self.starting = 0
         self.unknown_devices = 0
@@ -204,11 +211,11 @@ class Gate:
             decision = self._receive_packet(payload, device=device, direction=direction, now=now)
             verdict = decision.verdict
             if verdict is _ACCEPT or (passing and verdict is not _HOLD):
-                if direction:  # downstream: the mark stays as it is, a condemned connection is still reset
-                    packet.accept()
-                else:
+                if self.fast_path and self._is_quiet(mark):
+                    packet.set_mark(mark & QUIET_MASK)
+                elif not direction:  # downstream the mark stays: a condemned connection is still reset
                     packet.set_mark(mark & ACCEPT_MASK)
-                    packet.accept()
+                packet.accept()
             elif verdict is _HOLD:
                 self._hold(packet, mark, device, len(payload))
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
@@ -228,6 +235,11 @@ class Gate:
             raise
         if ns >= self._look_ns:
             self._look_up(ns)
+
+    def _is_quiet(self, mark: int) -> bool:
+        """Say whether the kernel may pass acknowledgements on the connection of the packet in hand."""
+        flow = self.engine.facts.flow
+        return flow is not None and flow.is_quiet() and not mark & CONDEMNED
 
     def _look_up(self, ns: int) -> None:
         """Time the packet that was received at ``ns`` when one is due. Pause when the batch is over."""

@@ -8,14 +8,15 @@ complaint names the key and the nearest good one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
 
+from guard.core.budget import Budget
 from guard.core.policy import Action, Policy
 from guard.errors import ConfigError
 from guard.remedies import suggest
-from guard.rules import read_toml, rules_path
+from guard.rules import find_voice_model, read_toml, rules_path
 
 HELD_PACKETS: Final = 4096
 """That may wait for a wake word in all: half of the kernel's queue, so that the other half goes on."""
@@ -59,10 +60,21 @@ class Limits:
         """Return the policy with these numbers. ConfigError names the key that does not fit the others."""
         try:
             policy = Policy.from_mapping(self.table, {"endpoint": list(self.endpoints)})
-            return policy.scaled(self.period_scale)
+            return replace(policy.scaled(self.period_scale), voice=find_voice_model()[0])
         except ValueError as error:
             text = str(error)
             raise ConfigError(text if text.startswith("endpoint") else f"limits.{text}") from None
+
+    def share(self, budget: str, part: Budget) -> Limits:
+        """Return the limits where ``part`` of a budget is somebody else's. ConfigError when there is less."""
+        whole = self.table["budgets"][budget]
+        left = {"per_hour": whole["per_hour"] - part.per_hour, "burst": whole["burst"] - part.burst}
+        if min(left.values()) < 0:
+            raise ConfigError(
+                f"limits.budgets.{budget} is less than the kernel's share with network.fast_path = true; "
+                f"use at least {{ per_hour = {part.per_hour:.0f}, burst = {part.burst:.0f} }}, or turn it off"
+            )
+        return replace(self, table={**self.table, "budgets": {**self.table["budgets"], budget: left}})
 
     def to_mapping(self) -> dict[str, Any]:
         """Return what ``from_mapping`` reads back, ready for JSON."""

@@ -32,6 +32,7 @@ REMEDIES: Mapping[str, str] = {
     "network": "write a table [network]",
     "network.lan": 'name the interface towards the Echo, such as "wlan0" (`ip link` lists them)',
     "network.queue": "use a free queue number from 0 to 65535, such as 1789",
+    "network.fast_path": "use true or false",
     "sensors": "write a table [sensors], or leave it out when there is no sensor",
     "sensors.socket": 'use an absolute path such as "/run/wakeguard/sensors.sock", with {device} in it '
     "when there are several devices",

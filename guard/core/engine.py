@@ -305,6 +305,7 @@ class Engine:
 
     def _fail(self, device: str, direction: Direction) -> Decision:
         self.engine_errors += 1
+        self.facts.flow = None
         state = self._devices.get(device)
         if direction:
             return _DOWNSTREAM

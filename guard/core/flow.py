@@ -182,6 +182,23 @@ class Flow:
         if self.down is not None:
             self.down.forget_all()
 
+    def is_quiet(self) -> bool:
+        """Say whether a bare acknowledgement of the device could change nothing and would be accepted.
+
+        So it is while all that the device sent was accepted, seen in order and acknowledged: nothing waits,
+        and no event can condemn the connection.
+        """
+        up = self.up
+        return (
+            up.unacked_seq == up.next_seq
+            and self.down is not None
+            and not self.condemned
+            and self.held_seq is None
+            and self.reset_at is None
+            and self.answered
+            and not up.pending
+        )
+
     def has_unacked_app_data(self) -> bool:
         """Say whether application data passed that the peer has not acknowledged."""
         return self.up.has_unacked(KIND_APP_DATA | KIND_SPLIT)

@@ -46,6 +46,11 @@ EXTENSIONS: Final = (
     Extension("match", "conntrack", 3, "CONFIG_NETFILTER_XT_MATCH_CONNTRACK"),
     Extension("match", "tcp", 0, "CONFIG_NETFILTER_XTABLES", (Mode.ENFORCE,)),
 )
+FAST_PATH: Final = (
+    Extension("match", "bpf", 1, "CONFIG_NETFILTER_XT_MATCH_BPF"),
+    Extension("match", "limit", 0, "CONFIG_NETFILTER_XT_MATCH_LIMIT"),
+    Extension("match", "connmark", 1, "CONFIG_NETFILTER_XT_CONNMARK"),
+)
 MAC: Final = Extension("match", "mac", 0, "CONFIG_NETFILTER_XT_MATCH_MAC")
 PHYSDEV: Final = Extension("match", "physdev", 0, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV")
 
@@ -121,6 +126,8 @@ def check_requirements(spec: RulesetSpec) -> None:
         wanted.append(MAC)
     if kind is interface.Kind.BRIDGE_PORT:
         wanted.append(PHYSDEV)
+    if spec.fast_path:
+        wanted += FAST_PATH
     for extension in wanted:
         _check_extension(extension)
     if spec.mode is Mode.ENFORCE:

@@ -29,8 +29,14 @@ MAX_DEVICES: Final = DEVICE_MASK >> DEVICE_SHIFT
 CONNMARK_MASK: Final = CONDEMNED | DEVICE_MASK
 """What a connection remembers: whose it is and whether it was refused. Never ``UNJUDGED``."""
 
+QUIET: Final = UNJUDGED
+"""In a connection's mark alone, with the fast path: the kernel may pass bare acknowledgements on it."""
+
 ACCEPT_MASK: Final = ~(UNJUDGED | CONDEMNED) & 0xFFFFFFFF
 """``mark & ACCEPT_MASK`` is the mark of an accepted packet."""
+
+QUIET_MASK: Final = ~MARK_MASK & 0xFFFFFFFF
+"""``mark & QUIET_MASK`` is the mark of an accepted packet that makes its connection quiet: no device."""
 
 
 def get_device(mark: int) -> int:

@@ -37,9 +37,9 @@ def find_program(name: str) -> str:
     return found
 
 
-def save(family: Family) -> str:
-    """Return every table of one family as iptables-save prints it."""
-    return run(_SAVE[family])
+def save(family: Family, *, counters: bool = False) -> str:
+    """Return every table of one family as iptables-save prints it, with the rules' ``counters`` on demand."""
+    return run(_SAVE[family], *(("--counters", "--table=mangle") if counters else ()))
 
 
 def restore(family: Family, text: str) -> None:

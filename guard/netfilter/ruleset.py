@@ -16,7 +16,7 @@ from typing import Final
 
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
-from guard.netfilter import fence, interface, netlink, programs, tables
+from guard.netfilter import fastpath, fence, interface, netlink, programs, tables
 from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
 from guard.netfilter.programs import FAMILIES, Family
 from guard.rules import rules_path
@@ -50,7 +50,8 @@ class RulesetSpec:
 
     ``lan`` is the interface on the devices' side: a plain one, a bridge, or one port of a bridge. The
     last is matched as such (``bridge_port``); ``resolve`` finds out which it is. ``boot``: before any
-    interface is there, a device is matched wherever its packets come in.
+    interface is there, a device is matched wherever its packets come in. ``fast_path``: the kernel passes
+    acknowledgements on quiet connections by itself (``guard.netfilter.fastpath``).
     """
 
     mode: Mode
@@ -60,6 +61,7 @@ class RulesetSpec:
     bridge_port: bool = False
     bridge: bool = False
     boot: bool = False
+    fast_path: bool = False
 
 
 def resolve(spec: RulesetSpec) -> RulesetSpec:
@@ -214,7 +216,14 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
         for device in spec.devices
         for match in _match_device(spec, device, family)
     ]
-    return template.substitute(queue=spec.queue, devices="\n".join(lines))
+    numbers = [device.number for device in spec.devices]
+    return template.substitute(
+        queue=spec.queue,
+        devices="\n".join(lines),
+        fast_chain=fastpath.render_chain() if spec.fast_path else "",
+        fast_pass=fastpath.render_pass(numbers, family) if spec.fast_path else "",
+        fast_quiet=fastpath.render_quiet() if spec.fast_path else "",
+    )
 
 
 def _match_device(spec: RulesetSpec, device: DeviceMatch, family: Family) -> list[str]:

@@ -23,6 +23,8 @@ from tests.netns.household import ECHO_MAC, QUEUE, Household, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORT = 443
+FAST_PATH = os.environ.get("WAKEGUARD_FAST_PATH", "") == "1"
+"""The whole suite must pass with the kernel's fast path in either position."""
 
 
 class GateProcess:
@@ -50,6 +52,7 @@ class GateProcess:
         metrics: bool = False,
         device: str = f'mac = "{ECHO_MAC}"',
         policy: str = "strict",
+        fast_path: bool = FAST_PATH,
         extra: str = "",
         state: Path | None = None,
     ) -> None:
@@ -57,7 +60,8 @@ class GateProcess:
         sensors = f'[sensors]\nsocket = "{self.sensors}"\n' if sensor else ""
         self.config.write_text(
             f'mode = "{mode}"\npolicy = "{policy}"\n[[device]]\nname = "kitchen"\n{device}\n'
-            f'[network]\nlan = "{lan or self.home.lan}"\nqueue = {queue}\n{sensors}'
+            f'[network]\nlan = "{lan or self.home.lan}"\nqueue = {queue}\n'
+            f"fast_path = {str(fast_path).lower()}\n{sensors}"
             f'[control]\nsocket = "{self.control}"\n[state]\ndirectory = "{state or self.folder / "state"}"\n'
             f"[metrics]\nenabled = {str(metrics).lower()}\n{extra}"
         )
