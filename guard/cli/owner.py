@@ -33,10 +33,12 @@ def pause(length: str, device: str | None, config_path: Path, *, as_json: bool) 
     seconds = check_duration(parse_duration(length), SHORTEST, LONGEST)
     rows = ask(load(config_path), "pause", seconds=seconds, device=device)
     if as_json:
-        print_json([{**row, "until": format_end(row["paused_left_s"])} for row in rows])
+        print_json([{**row, "until": format_moment(row["paused_left_s"])} for row in rows])
         return
+    from guard.cli.screen import format_end
+
     for row in rows:
-        click.echo(f"{row['device']}: everything passes until {format_clock(row['paused_left_s'])}")
+        click.echo(f"{row['device']}: everything passes until {format_end(row['paused_left_s'])}")
 
 
 @click.command()
@@ -74,13 +76,6 @@ def policy(words: tuple[str, ...], config_path: Path, *, as_json: bool) -> None:
         click.echo(f"{row['device']}: {row['policy']}{note}")
 
 
-def format_end(left_s: float) -> str:
+def format_moment(left_s: float) -> str:
     """Return when so many seconds will have passed, as ISO 8601 with the local offset."""
     return (datetime.now().astimezone() + timedelta(seconds=left_s)).isoformat(timespec="seconds")
-
-
-def format_clock(left_s: float) -> str:
-    """Return the local time when so many seconds will have passed, with the date if it is not today."""
-    now = datetime.now().astimezone()
-    end = now + timedelta(seconds=left_s)
-    return f"{end:%H:%M:%S}" if end.date() == now.date() else f"{end:%Y-%m-%d %H:%M:%S}"

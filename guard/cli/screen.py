@@ -40,6 +40,8 @@ def _print_gate(console: Any, status: dict[str, Any]) -> None:
     resets = ", ".join(f"{count} {outcome}" for outcome, count in status["resets"].items() if count)
     if resets:
         console.print(f"resets to the far ends of refused connections: {resets}")
+    if status["journal"] not in ("on", "off"):
+        console.print(f"[red]journal[/]: not written, {status['journal']}")
     if status["recording"] != "off":
         console.print(f"recording: {status['recording']}")
 
@@ -47,6 +49,8 @@ def _print_gate(console: Any, status: dict[str, Any]) -> None:
 def _print_device(console: Any, device: dict[str, Any]) -> None:
     console.print()
     console.print(f"[bold]{device['name']}[/] ({device['policy']}): {_describe_context(device)}")
+    if device["paused_left_s"] is not None:
+        console.print(f"[bold yellow]paused[/]: everything passes until {format_end(device['paused_left_s'])}")
     console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
     if device["passed_by_kernel"]:
         console.print(f"acknowledgements passed by the kernel: {device['passed_by_kernel']:,}")
@@ -128,6 +132,15 @@ def _print_table(console: Any, columns: tuple[str, ...], sums: dict[Any, list[in
     for key, (packets, size) in sorted(sums.items()):
         table.add_row(*key, str(packets), str(size))
     console.print(table)
+
+
+def format_end(left_s: float) -> str:
+    """Return the local time when so many seconds will have passed, with the date if it is not today."""
+    from datetime import datetime, timedelta
+
+    now = datetime.now().astimezone()
+    end = now + timedelta(seconds=left_s)
+    return f"{end:%H:%M:%S}" if end.date() == now.date() else f"{end:%Y-%m-%d %H:%M:%S}"
 
 
 def format_duration(seconds: float) -> str:
