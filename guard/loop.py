@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Final
 
 HOUSEKEEPING: Final = 1.0  # seconds between two looks at everything that only needs a look
+SWITCH: Final = 0.0001  # seconds after which another thread (a scrape) gives way; Python's own 5 ms are long
 STALL: Final = 10  # seconds without a turn after which the kernel ends the process
 
 Handler = Callable[[], None]
@@ -42,12 +44,15 @@ class Loop:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._old = {number: signal.signal(number, self._stop_by_signal) for number in _SIGNALS}
         self._old[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up_by_signal)
+        self._old_switch = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.setswitchinterval(self._old_switch)
         for number, handler in self._old.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from math import inf
 
 import pytest
 
-from guard.loop import Loop
+from guard.loop import SWITCH, Loop
 
 
 @pytest.fixture
@@ -129,3 +130,11 @@ def test_more_calls_than_the_pipe_holds_are_all_made(loop: Loop, pipe: tuple[int
     loop.call(loop.stop)
     run(loop, pipe[0])
     assert made == list(range(count))
+
+
+def test_other_threads_give_way_soon_while_the_loop_is_at_work() -> None:
+    before = sys.getswitchinterval()
+    with Loop(clock=time.monotonic, on_error=lambda _: None):
+        assert sys.getswitchinterval() == pytest.approx(SWITCH)
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert before > SWITCH
