@@ -50,7 +50,8 @@ def _print_device(console: Any, device: dict[str, Any]) -> None:
     console.print()
     console.print(f"[bold]{device['name']}[/] ({device['policy']}): {_describe_context(device)}")
     if device["paused_left_s"] is not None:
-        console.print(f"[bold yellow]paused[/]: everything passes until {format_end(device['paused_left_s'])}")
+        end = format_end(device["paused_left_s"])
+        console.print(f"[bold yellow]paused[/]: everything passes until {end}")
     console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
     if device["passed_by_kernel"]:
         console.print(f"acknowledgements passed by the kernel: {device['passed_by_kernel']:,}")
