@@ -101,7 +101,7 @@ def _answer(frame: Frame) -> list[Frame]:
 # the last frame of an item -> what comes back: kind, kind of its last frame, bytes
 _ANSWERS = {
     Kind.VOICE_END: (Kind.ANSWER, Kind.ANSWER_END, 6_000),
-    Kind.REQUEST_END: (Kind.SONG, Kind.SONG_END, 12_800),  # 0.8 s at 128 kbit/s
+    Kind.REQUEST_END: (Kind.SONG, Kind.SONG_END, 35_200),  # 2.2 s at 128 kbit/s
     Kind.TELEMETRY_END: (Kind.REPLY_END, Kind.REPLY_END, 1),
     Kind.STATE_END: (Kind.REPLY_END, Kind.REPLY_END, 1),
 }

@@ -28,7 +28,7 @@ _ANSWER_S = 3.0
 _STEADY_S = 3.0  # a session that lived this long counts as recovered
 _PRE_ROLL_S = 0.25
 _PRE_ROLL_WRITES = 8
-_SONG_GAP_S = 0.8
+_SONG_GAP_S = 2.2  # between requests, as a player of 2022 was seen to ask for the next piece
 
 Dial = Callable[[Callable[[], Session], str], Awaitable[Session]]
 

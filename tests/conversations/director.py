@@ -68,10 +68,11 @@ class Director:
         await self._send(Act.VOICE, self._talks, seconds)
         return self._talks
 
-    async def send(self, act: Act) -> None:
-        """Let both Echos send something that nobody asked for."""
+    async def send(self, act: Act, seconds: float = 0.0) -> int:
+        """Let both Echos send something besides speech; return the item's number."""
         self._others = self._others % _OTHER_ITEMS + 1
-        await self._send(act, _TALK_ITEMS + self._others, 0.0)
+        await self._send(act, _TALK_ITEMS + self._others, seconds)
+        return _TALK_ITEMS + self._others
 
     async def start_phase(self, number: int) -> None:
         """Count what follows apart."""
