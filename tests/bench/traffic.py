@@ -44,7 +44,7 @@ _UDP = struct.Struct(">HHHH")
 _UPSTREAM, _DOWNSTREAM = Direction.UPSTREAM, Direction.DOWNSTREAM
 
 
-Mix = Literal["mix", "small", "full-size"]
+Mix = Literal["mix", "small", "full-size", "music"]
 
 
 class Packet(NamedTuple):
@@ -178,6 +178,7 @@ class Connection:
             "mix": (self.heartbeat, self.heartbeat, self.heartbeat, self.telemetry, self.voice, self.stream),
             "small": (self.heartbeat,),
             "full-size": (self.telemetry, self.upload),
+            "music": (self.stream,),
         }[mix]
         yield from self._random.choice(acts)()
 
