@@ -1,15 +1,16 @@
 """Take the snapshot of a running gate.
 
 ``read`` belongs to the loop; ``read_from_thread`` asks the loop for one, so that nothing is read while it
-changes and a slow scrape costs the loop one snapshot and no waiting.
+changes and a slow scrape costs the loop one snapshot, device by device, and no waiting.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from guard import __version__
 from guard.build import get_build
@@ -40,6 +41,8 @@ from guard.status import (
 
 if TYPE_CHECKING:
     from guard.netfilter.kernel import QueueStatistics
+
+_Part = TypeVar("_Part")
 
 SNAPSHOT_TIMEOUT: Final = 2.0  # seconds; a scrape that waits longer than this has found a stalled gate
 
@@ -89,23 +92,34 @@ class Reporter:
         }
 
     def read_from_thread(self) -> GateStatus:
-        """Return a snapshot, taken by the loop. TimeoutError when the loop is not there to take it."""
-        snapshot: Future[GateStatus] = Future()
+        """Return a snapshot, taken by the loop. TimeoutError when the loop is not there to take it.
+
+        Each device has a turn of the loop to itself: packets wait for one device's part, never for all.
+        """
+        devices = [self._have_taken(partial(self._read_device_now, name)) for name in self._gate.devices]
+        return self._have_taken(lambda: self._join(devices))
+
+    def _have_taken(self, read: Callable[[], _Part]) -> _Part:
+        part: Future[_Part] = Future()
 
         def take() -> None:
-            if snapshot.set_running_or_notify_cancel():
-                snapshot.set_result(self.read())
+            if part.set_running_or_notify_cancel():
+                part.set_result(read())
 
         self._loop.call(take)
         try:
-            return snapshot.result(timeout=SNAPSHOT_TIMEOUT)
+            return part.result(timeout=SNAPSHOT_TIMEOUT)
         finally:
-            snapshot.cancel()
+            part.cancel()
 
     def read(self) -> GateStatus:
         """Return a snapshot; in the loop's thread only."""
-        now = self._gate.read_clock()
-        devices = tuple(self.read_device(name, now=now) for name in self._gate.devices)
+        return self._join([self._read_device_now(name) for name in self._gate.devices])
+
+    def _read_device_now(self, name: str) -> DeviceState:
+        return self.read_device(name, now=self._gate.read_clock())
+
+    def _join(self, devices: Sequence[DeviceState]) -> GateStatus:
         queue = self._read_queue()
         return GateStatus(
             version=VERSION,
@@ -114,13 +128,13 @@ class Reporter:
             mode=self._get_mode().value,
             policy=self._config.policy,
             period_scale=self._config.lab.period_scale,
-            uptime_s=now - self._started,
+            uptime_s=self._gate.read_clock() - self._started,
             recording=self._get_recording(),
             failures=self._count_failures(queue),
             queue=queue,
             resets=self._count_resets(),
             verdict_times=_read_times(self._gate.verdict_times),
-            devices=devices,
+            devices=tuple(devices),
             journal=self._get_journal(),
             build=get_build(),
         )

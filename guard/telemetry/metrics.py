@@ -92,6 +92,12 @@ METRICS: Final = (
         _PACKET_LABELS,
     ),
     MetricRow(
+        "wakeguard_kernel_passed_packets_total",
+        "Packets of the device that the kernel passed without asking.",
+        of_devices(lambda device: device.passed_by_kernel),
+        ("device",),
+    ),
+    MetricRow(
         "wakeguard_bytes_total",
         "Bytes, IP headers included, by what the gate said.",
         sum_packets("bytes"),

@@ -371,8 +371,12 @@ ROWS: Final = (
                         f"sum by (cause) (increase(wakeguard_queue_lost_packets_total{_RATE}))",
                         "lost: {{cause}}",
                     ),
+                    Query(
+                        f"sum(increase(wakeguard_kernel_passed_packets_total{{{_DEVICE}}}{_RATE}))",
+                        "passed without asking",
+                    ),
                 ),
-                "Packets in it, with those that wait for a wake word, and packets that it lost.",
+                "Packets in it, with those that wait for a wake word; packets it lost, or passed by itself.",
             ),
             Panel(
                 "Failures and resets",
@@ -423,7 +427,7 @@ ROWS: Final = (
                 "Gate",
                 "table",
                 (
-                    Query("max by (instance, version) (wakeguard_build_info)", instant=True),
+                    Query("max by (instance, version, build) (wakeguard_build_info)", instant=True),
                     Query(
                         f"max by (instance, device, policy) (wakeguard_policy_info{{{_DEVICE}}})",
                         instant=True,
