@@ -24,8 +24,9 @@ SECTION_SECONDS = 600.0
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 NOTE = (
     f"{HOW} Packets come evenly, the mix 5,000 a second. On the way: from the sending call to the kernel's "
-    "time stamp at the other end, of the packets that were forwarded at once (one that is held waits for a wake word, "
-    "and its waiting is not counted here). Added: less the same percentile of the same turn without a queue."
+    "time stamp at the other end, of the packets that were forwarded at once (one that is held waits for a "
+    "wake word, and its waiting is not counted here). Added: less the same percentile of the same turn "
+    "without a queue."
 )
 
 
