@@ -2,13 +2,15 @@
  *
  * Usage: ramp FRAMES UP_NETNS UP_INTERFACE DOWN_NETNS DOWN_INTERFACE GATE_NETNS RATE STEP_MS PERCENT
  *
- * Each step of STEP_MS milliseconds is PERCENT faster than the last. It ends with the first loss, with the
+ * Each step of STEP_MS milliseconds is PERCENT faster than the last. It ends with the first loss, when the
+ * queue was long after three steps in a row, with the
  * last frame, or when the sender itself has not been as fast as it should be for three steps.
- * Prints "RATE WHY": packets a second of the fastest step without loss or a long queue at its end, as sent; WHY is loss, frames or sender.
+ * Prints "RATE WHY": packets a second of the fastest step without loss or a long queue at its end, as sent; WHY is loss, late, frames or sender.
  */
 #include "frames.h"
 
-enum { SLOW_STEPS = 3, CALM = 256 };
+/* A gate in enforce mode may keep up to 512 packets waiting for a wake word. */
+enum { SLOW_STEPS = 3, LATE_STEPS = 3, CALM = 768 };
 static const double SENDER_TOLERANCE = 0.95;
 
 int main(int argc, char **argv)
@@ -20,7 +22,7 @@ int main(int argc, char **argv)
     uint64_t step;
     double rate, growth, best = 0;
     const char *why = "frames";
-    int ends[2], table, slow = 0;
+    int ends[2], table, slow = 0, late = 0;
 
     if (argc != 10) {
         fprintf(stderr, "usage: %s FRAMES UP_NETNS UP_IF DOWN_NETNS DOWN_IF GATE_NETNS RATE STEP_MS PERCENT\n",
@@ -56,8 +58,13 @@ int main(int argc, char **argv)
         }
         if (count < wanted)
             break;
-        if (counters.waiting < CALM) /* else it was the queue that bore the step, not the worker */
+        late = counters.waiting < CALM ? 0 : late + 1;
+        if (late == 0) /* else it was the queue that bore the step, not the worker */
             best = (double)count / seconds > best ? (double)count / seconds : best;
+        if (late == LATE_STEPS) {
+            why = "late";
+            break;
+        }
         slow = (double)count / seconds < rate * SENDER_TOLERANCE ? slow + 1 : 0;
         if (slow == SLOW_STEPS) {
             why = "sender";
