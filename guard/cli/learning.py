@@ -42,7 +42,7 @@ def _choose_captures(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--uploads",
             type=_PATH,
-            help="When a voice left: CSV of file, start_s, end_s[, server_ip, client_port].",
+            help="When a voice left: CSV of file, start_s, end_s[, household, server_ip, client_port].",
         ),
         click.option("--condition", type=click.Choice(CONDITIONS), help="How all of them were captured."),
         click.option("--household", help="Whose home they are from. Default: the name of their folder."),
@@ -253,6 +253,11 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         console.print(
             f"audio sent by then: median {octets['median']:,.0f} bytes, p95 {octets['p95']:,.0f},"
             f" at most {octets['maximum']:,.0f}"
+        )
+    if evaluation.silent_uploads:
+        console.print(
+            f"{evaluation.silent_uploads:,} listed uploads have no burst in the tables: the model was never"
+            " asked about them"
         )
     for burst in evaluation.get_misses():
         what = "missed a voice" if burst.label else "took for a voice what is none"

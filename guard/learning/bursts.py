@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from guard.core.burst import FEATURES, get_contract
 from guard.learning.columns import Column, Kind
-from guard.learning.features import BurstRow, iter_bursts
+from guard.learning.features import BurstRow, RunRow, read_capture
 from guard.learning.source import Source, Upload
 
 __all__ = ["BURST_COLUMNS", "LABELS", "get_contract", "write_bursts"]
@@ -36,6 +37,7 @@ _MEANINGS: Final = {  # of FEATURES; what is missing here would fail a test
     "run": ("", "records up to now that are equally long"),
     "sizes": ("", "different lengths in the last records"),
     "unit": ("bytes", "greatest common divisor of the differences of these lengths; 0 where all are equal"),
+    "length": ("bytes", "of the last record"),
     "mean_length": ("bytes", "of the last records"),
     "longest": ("bytes", "of the last records"),
     "shortest": ("bytes", "of the last records"),
@@ -58,7 +60,11 @@ _BEFORE: Final = (
         "certain", Kind.INT, "", "1 when the gate's certain rule, a known codec's lattice, calls it a voice"
     ),
     Column("on_lattice", Kind.FLOAT, "s", "since the first record of that run; empty where there is none"),
-    Column("run_bytes", Kind.INT, "bytes", "of records of a known codec's length in that run"),
+    Column("run_bytes", Kind.INT, "bytes", "sent in that run after its first record"),
+    Column(
+        "certain_s", Kind.FLOAT, "s", "from a run's first record until the certain rule spoke, once it had"
+    ),
+    Column("certain_bytes", Kind.INT, "bytes", "sent in that run by then, after its first record"),
 )
 BURST_COLUMNS: Final = (
     *_BEFORE,
@@ -67,16 +73,31 @@ BURST_COLUMNS: Final = (
 )
 
 
-def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> dict[str, int]:
-    """Write the rows of one capture; return how many bursts have which label."""
+@dataclass(slots=True)
+class Found:
+    """What a capture held: bursts by label, and how many of the uploads on the list have one."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    uploads: set[Upload] = field(default_factory=set)
+
+
+def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> Found:
+    """Write the rows of one capture."""
     flows: dict[str, int] = {}
     bursts: dict[tuple[str, float], int] = {}
-    labels: Counter[str] = Counter()
-    for row in iter_bursts(source.path, None if source.is_table else source.device):
-        label = get_label(source, row)
+    found = Found()
+    reading = read_capture(source.path, None if source.is_table else source.device)
+    runs: dict[str, list[RunRow]] = {}
+    for run in reading.runs:
+        runs.setdefault(run.flow, []).append(run)
+    for row in reading.rows:
+        label, upload = get_label(source, row)
+        if upload is not None:
+            found.uploads.add(upload)
         key = row.flow, row.began_at
         if key not in bursts:
-            labels[UNLABELLED if label is None else LABELS[label]] += 1
+            found.labels[UNLABELLED if label is None else LABELS[label]] += 1
+        sure = [run for run in runs.get(row.flow, ()) if row.began_at <= run.now <= row.now]
         write(
             (
                 source.name,
@@ -88,23 +109,26 @@ def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> di
                 int(row.certain),
                 None if row.on_lattice is None else round(row.on_lattice, 6),
                 row.run_bytes,
+                round(sure[0].now - sure[0].began_at, 6) if sure else None,
+                sure[0].run_bytes if sure else None,
                 *row.vector,
                 label,
             )
         )
-    return dict(labels)
+    return found
 
 
-def get_label(source: Source, row: BurstRow) -> int | None:
-    """Return 1, 0 or None; see the module."""
+def get_label(source: Source, row: BurstRow) -> tuple[int | None, Upload | None]:
+    """Return 1, 0 or None, see the module, and the upload that makes it a voice."""
     if source.uploads is None:
-        return 0 if source.condition in SILENT else None
+        return (0 if source.condition in SILENT else None), None
     within = [up for up in source.uploads if up.begin_s - MARGIN_S <= row.now <= up.end_s + MARGIN_S]
-    if any(_is_on(upload, row.flow) for upload in within):
-        return 1
+    for upload in within:
+        if _is_on(upload, row.flow):
+            return 1, upload
     if all(upload.server and upload.client_port for upload in within):
-        return 0
-    return 1 if row.certain else None
+        return 0, None
+    return (1, within[0]) if row.certain else (None, None)
 
 
 def _is_on(upload: Upload, flow: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from guard import __version__
-from guard.learning.bursts import BURST_COLUMNS, get_contract, write_bursts
+from guard.learning.bursts import BURST_COLUMNS, Found, get_contract, write_bursts
 from guard.learning.columns import PACKET_COLUMNS, Column
 from guard.learning.disguise import Disguise
 from guard.learning.packets import judge_packets
@@ -102,7 +102,7 @@ def write_part(task: Task) -> Part:
     name = source.name if task.disguise is None else f"capture-{task.number + 1}"
     group = task.disguise or source.group
     written: dict[str, int] = {}
-    labels: dict[str, int] = {}
+    found = Found()
     frames = 0
     for table, columns in TABLES.items():
         with TableWriter(_name_part(task, table), columns) as writer:
@@ -113,7 +113,7 @@ def write_part(task: Task) -> Part:
             if table == PACKETS:
                 frames = judge_packets(source, write).frames
             else:
-                labels = write_bursts(source, write)
+                found = write_bursts(source, write)
             written[table] = writer.rows
     entry = {
         "capture": name,
@@ -123,7 +123,9 @@ def write_part(task: Task) -> Part:
         "frames": frames,
         "packets": written[PACKETS],
         "burst_rows": written[BURSTS],
-        "bursts": labels,
+        "bursts": dict(found.labels),
+        "uploads": None if source.uploads is None else len(source.uploads),
+        "uploads_with_bursts": len(found.uploads),
     }
     return Part(task.number, entry)
 

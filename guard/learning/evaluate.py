@@ -3,8 +3,9 @@
 Knows: what counts as one answer (a burst), and the figures of it. Refuses to know: pictures (``plots``), how
 a model decides. Scored are the model alone, the gate's certain rule alone, and the gate, which asks both.
 
-A burst is called a voice when any of its rows is. The time to the decision counts from the first record of a
-known codec's length where there is one, else from the burst's first record.
+A burst is called a voice when any of its rows is. Uploads that have no burst in the table, because the model
+was never asked, are counted apart: ``silent_uploads``. The time to the decision counts from the first record
+of a known codec's length where there is one, else from the burst's first record.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from guard.core.burst import FEATURES, MODEL_FEATURES
 from guard.core.forest import Forest
 from guard.learning.bursts import LABELS
-from guard.learning.labelled import DATASET, read_labelled
+from guard.learning.labelled import DATASET, count_silent_uploads, read_labelled
 from guard.learning.scores import Confusion, get_interval
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Evaluation:
     bursts: tuple[Burst, ...]
     confusions: dict[str, Confusion]  # by detector
     importances: dict[str, float]  # feature -> by how much the model gets worse without it
+    silent_uploads: int = 0  # on the list, and no burst of them in the table
 
     def answer(self, detector: str, burst: Burst) -> bool:
         """Say whether a detector calls the burst a voice."""
@@ -86,7 +88,9 @@ def evaluate(
         if on_rows is not None and not number % 1000:
             on_rows(number, len(vectors))
     bursts = tuple(_collect(rows, scores, forest.threshold))
-    evaluation = Evaluation(forest.name, forest.threshold, bursts, {}, _rank_features(forest, rows, seed))
+    ranks = _rank_features(forest, rows, seed)
+    silent = sum(count_silent_uploads(directory) for directory in directories)
+    evaluation = Evaluation(forest.name, forest.threshold, bursts, {}, ranks, silent)
     for detector in DETECTORS:
         evaluation.confusions[detector] = Confusion.of(
             (LABELS[burst.label] for burst in bursts),
@@ -103,12 +107,16 @@ def _collect(rows: pl.DataFrame, scores: list[float], threshold: float) -> list[
     bursts = []
     for table in rows.partition_by([DATASET, "capture", "burst"], maintain_order=True):
         first = table.row(0, named=True)
-        found = table.filter((pl.col("score") >= threshold) | (pl.col("certain") == 1))
-        seconds = octets = None
-        if found.height:
-            decided = found.row(0, named=True)
-            seconds = decided["seconds"] if decided["on_lattice"] is None else decided["on_lattice"]
-            octets = decided["run_bytes"] or None
+        decisions = []
+        by_model = table.filter(pl.col("score") >= threshold)
+        if by_model.height:
+            spoken = by_model.row(0, named=True)
+            since = spoken["seconds"] if spoken["on_lattice"] is None else spoken["on_lattice"]
+            decisions.append((since, spoken["run_bytes"]))
+        by_rule = table.filter(pl.col("certain_s").is_not_null())
+        if by_rule.height:
+            decisions.append(by_rule.select("certain_s", "certain_bytes").row(0))
+        seconds, octets = min(decisions, default=(None, None))
         bursts.append(
             Burst(
                 first[DATASET],
@@ -116,7 +124,7 @@ def _collect(rows: pl.DataFrame, scores: list[float], threshold: float) -> list[
                 first["group"],
                 first["label"],
                 max(table["score"]),
-                bool(table["certain"].max()),
+                bool(by_rule.height),
                 seconds,
                 octets,
             )
@@ -171,6 +179,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
             name: sum(burst.label == at for burst in evaluation.bursts) for at, name in enumerate(LABELS)
         },
         "detectors": {name: _summarise(confusion) for name, confusion in evaluation.confusions.items()},
+        "silent_uploads": evaluation.silent_uploads,
         "seconds_to_decision": get_quantiles(delays),
         "audio_bytes_to_decision": get_quantiles(octets),
         "feature_importance": evaluation.importances,

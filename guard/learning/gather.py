@@ -25,8 +25,9 @@ class Request:
     """What the owner asked for.
 
     ``events``: one trace for the one capture, or a folder with ``NAME.jsonl`` for each; ``uploads``: a CSV
-    file that says when a voice left (``file,start_s,end_s``, also ``server_ip,client_port`` where known);
-    ``household``: what may not be in training and in testing at once; by default the captures' folder.
+    file that says when a voice left (``file,start_s,end_s``, also ``household,server_ip,client_port`` where
+    known); ``household``: what may not be in training and in testing at once; by default the captures'
+    folder.
     """
 
     captures: Sequence[Path]
@@ -49,15 +50,17 @@ def gather(request: Request) -> list[Source]:
             raise DatasetError(
                 f"{path} needs --device, the MAC or IP address of its Echo (see: wakeguard devices {path})"
             )
+        household = request.household or _guess_household(path)
+        times = uploads.get((household, path.name), uploads.get(("", path.name)))
         sources.append(
             Source(
                 path,
                 name,
-                group=request.household or _guess_household(path),
+                group=household,
                 device=request.device or "",
                 events=_find_events(request.events, path, alone=len(found) == 1),
                 condition=request.condition or (guess_condition(path) if is_paper_table(path) else None),
-                uploads=tuple(uploads[path.name]) if path.name in uploads else None,
+                uploads=None if times is None else tuple(times),
             )
         )
     if request.uploads is not None and all(source.uploads is None for source in sources):
@@ -83,12 +86,12 @@ def gather_all(requests: Sequence[Request]) -> list[Source]:
     return sources
 
 
-def read_uploads(path: Path) -> dict[str, list[Upload]]:
-    """Return capture's file name -> when a voice left; DatasetError names the line that is wrong.
+def read_uploads(path: Path) -> dict[tuple[str, str], list[Upload]]:
+    """Return (household, file name) -> when a voice left; DatasetError names the line that is wrong.
 
-    A line without times says that none left in its capture.
+    The household is "" where there is no such column. A line without times says that none left in its capture.
     """
-    found: dict[str, list[Upload]] = {}
+    found: dict[tuple[str, str], list[Upload]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -96,7 +99,8 @@ def read_uploads(path: Path) -> dict[str, list[Upload]]:
             if missing:
                 raise DatasetError(f"{path} has no column {missing[0]}: it needs {', '.join(UPLOAD_COLUMNS)}")
             for row in rows:
-                times = found.setdefault(Path(row["file"] or "").name, [])
+                key = row.get("household") or "", Path(row["file"] or "").name
+                times = found.setdefault(key, [])
                 if not row["start_s"] and not row["end_s"]:
                     continue  # a capture in which no voice left
                 try:

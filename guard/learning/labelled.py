@@ -46,6 +46,12 @@ def read_labelled(directories: Sequence[Path]) -> pl.DataFrame:
     return rows
 
 
+def count_silent_uploads(directory: Path) -> int:
+    """Return how many listed uploads have no burst in the dataset."""
+    captures = read_manifest(directory)["captures"]
+    return sum((entry["uploads"] or 0) - entry["uploads_with_bursts"] for entry in captures)
+
+
 def check_contract(directory: Path, manifest: dict[str, Any]) -> None:
     """Raise DatasetError unless the dataset's features are the ones that this version knows."""
     if manifest.get("format") != FORMAT:

@@ -68,7 +68,7 @@ def test_a_packets_row_says_what_the_engine_says_beside_the_papers_columns(tmp_p
     assert (rows[1]["verdict"], rows[1]["held_ms"]) == ("refuse", 800.0)
     assert rows[0]["held_ms"] is None
     assert {row["frame"] for row in rows} == {1, 2, 3, 4, 5}  # in order though one waited
-    assert rows[0]["date"] == "2018-11-26 14:08:52.295688"
+    assert rows[0]["date"] == "2018-11-26 18:22:12.295688"
 
 
 @pytest.mark.parametrize(
