@@ -55,7 +55,7 @@ def write_pages() -> None:
 
     plots.draw_all()
     report.write_page(report.BENCHMARKS, summary.format_summary(), PAGE_ORDER)
-    report.write_page(report.GROWTH, "", GROWTH_ORDER)
+    report.write_page(report.GROWTH, summary.format_pictures(summary.GROWTH_PICTURES), GROWTH_ORDER)
 
 
 def _run_apart(name: str) -> bool:

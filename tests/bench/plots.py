@@ -47,6 +47,15 @@ def _start(width: float = 8.5, height: float = 4.4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _start_at_zero(axes: Axes) -> None:
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
+
+
+def _count_in_tens(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+
+
 def _finish(figure: Figure, name: str) -> None:
     import matplotlib.pyplot as plt
 
@@ -72,7 +81,7 @@ def _draw_cpu(raw: list[dict[str, Any]]) -> None:
     for row, name in enumerate(names):
         axes.text(machine[name], row, f" {machine[name]:.1f}", va="center", fontsize=9)
     axes.set_xlabel("CPU for each packet sent in, microseconds (saturated)")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     _finish(figure, "bench-cpu")
 
 
@@ -113,13 +122,13 @@ def _draw_growth(name: str, what: str, raw: list[dict[str, Any]]) -> None:
         color=BLUE,
         alpha=0.15,
     )
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    _count_in_tens(axes)
+    _start_at_zero(axes)
     axes.set_xlabel(what)
     axes.set_ylabel("CPU for each packet, microseconds", color=BLUE)
     memory = axes.twinx()
     memory.plot(counts, [made["memory_mb"] for made in raw], "s--", color=RED)
-    memory.set_ylim(bottom=0)
+    _start_at_zero(memory)
     memory.set_ylabel("memory of the process, MB", color=RED)
     _finish(figure, name)
 
@@ -128,12 +137,12 @@ def _draw_captures(raw: list[dict[str, Any]]) -> None:
     figure, axes = _start(7.5, 4.0)
     sizes = [made["megabytes"] for made in raw]
     axes.plot(sizes, [statistics.median(made["rates"]) for made in raw], "o-", color=BLUE)
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    _count_in_tens(axes)
+    _start_at_zero(axes)
     axes.set_xlabel("size of the capture, MB")
     axes.set_ylabel("packets for each second of CPU", color=BLUE)
     memory = axes.twinx()
     memory.plot(sizes, [made["peak_mb"] for made in raw], "s--", color=RED)
-    memory.set_ylim(bottom=0)
+    _start_at_zero(memory)
     memory.set_ylabel("peak memory, MB", color=RED)
     _finish(figure, "growth-capture")

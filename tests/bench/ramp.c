@@ -3,9 +3,10 @@
  * Usage: ramp FRAMES UP_NETNS UP_INTERFACE DOWN_NETNS DOWN_INTERFACE GATE_NETNS RATE STEP_MS PERCENT
  *
  * Each step of STEP_MS milliseconds is PERCENT faster than the last. It ends with the first loss, when the
- * queue was long after three steps in a row, with the
- * last frame, or when the sender itself has not been as fast as it should be for three steps.
- * Prints "RATE WHY": packets a second of the fastest step without loss or a long queue at its end, as sent; WHY is loss, late, frames or sender.
+ * queue was long after three steps in a row, with the last frame, or when the sender itself has not been as
+ * fast as it should be for three steps.
+ * Prints "RATE WHY": packets a second, as sent, of the fastest step without loss or a long queue at its end;
+ * WHY is loss, late, frames or sender.
  */
 #include "frames.h"
 

@@ -7,7 +7,7 @@ is left out, and none is rounded into reach.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,11 +198,7 @@ def format_summary() -> str:
         f"Medians of the sections below, {MIX_100}; ratios are medians of the ratios turn by turn. "
         "The whole way: process, sending calls and softirq threads. Added: at a paced 5,000 packets a second."
     )
-    pictures = "\n\n".join(
-        f"![{text}](pictures/{name}.png)"
-        for name, text in PICTURES.items()
-        if (report.PICTURES / f"{name}.png").exists()
-    )
+    pictures = format_pictures(PICTURES)
     parts = [f"## At a glance\n\n{note}\n\n{report.format_table(tabulate(figures))}", pictures]
     columns = ("goal", "at most", "at least", "measured", "")
     ordered = [{column: goal.get(column, "") for column in columns} for goal in goals]
@@ -210,6 +206,20 @@ def format_summary() -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def format_pictures(pictures: Mapping[str, str]) -> str:
+    """Return links to those pictures that are there."""
+    return "\n\n".join(
+        f"![{text}](pictures/{name}.png)"
+        for name, text in pictures.items()
+        if (report.PICTURES / f"{name}.png").exists()
+    )
+
+
+GROWTH_PICTURES = {
+    "growth-flows": "cost for each packet and memory against connections",
+    "growth-devices": "cost for each packet and memory against devices",
+    "growth-capture": "replay: packets for each second of CPU and peak memory against the capture's size",
+}
 PICTURES = {
     "bench-cpu": "CPU per packet, by contender: process, and the rest of the way",
     "bench-latency": "added latency by contender: p50, p99, p99.9",
