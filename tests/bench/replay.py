@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -39,6 +38,18 @@ TSHARK_FIELDS = (
 )
 
 
+# A small process starts what is measured: a child's peak memory begins with that of whoever forked it.
+_LAUNCHER = """
+import os, resource, sys
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ,
+                        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(status)
+"""
+
+
 @dataclass(slots=True)
 class Measured:
     """One program on one capture."""
@@ -50,23 +61,20 @@ class Measured:
 
     def measure(self) -> None:
         """Run once; CPU time and peak memory of that process alone."""
-        process = subprocess.Popen(
-            self.command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, *self.command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
             cwd=ROOT,
             env={**os.environ, **self.environment},
         )
-        _pid, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, self.command)
-        self.note(usage)
-
-    def note(self, usage: resource.struct_rusage) -> None:
-        """Keep one measurement."""
-        self.seconds.append(usage.ru_utime + usage.ru_stime)
-        self.peak_mb = max(self.peak_mb, usage.ru_maxrss / 1024)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(self.command)}: {done.stderr.strip()}")
+        seconds, peak_kb = done.stdout.split()
+        self.seconds.append(float(seconds))
+        self.peak_mb = max(self.peak_mb, float(peak_kb) / 1024)
 
 
 def run_section() -> None:

@@ -72,7 +72,7 @@ def get_machine_us(made: dict[str, Any]) -> float:
 def _get_added(raw: Raw, name: str, percentile: str) -> list[float]:
     mine = _pick(raw, name, lambda made: made["on_the_way"][percentile])
     free = _pick(raw, NO_QUEUE, lambda made: made["on_the_way"][percentile])
-    return [own - base for own, base in zip(mine, free, strict=True)] if free else []
+    return [own - base for own, base in zip(mine, free, strict=True)] if mine and free else []
 
 
 def compare_medians(mine: Iterable[float], theirs: Iterable[float]) -> float | None:
