@@ -49,3 +49,7 @@ class SetupError(WakeguardError):
 
 class DatasetError(WakeguardError):
     """A table cannot be built, read or learnt from; names the file and what is missing."""
+
+
+class ModelError(WakeguardError):
+    """A trained model is missing, damaged, or was trained on other features than the gate's."""

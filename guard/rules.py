@@ -8,11 +8,15 @@ files itself.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from guard.core.forest import Forest
 from guard.core.policy import Policy
-from guard.errors import ConfigError
+from guard.errors import ConfigError, WakeguardError
+from guard.voice_model import load_model
 
 _PACKAGE = Path(__file__).resolve().parent
 # The wheel carries these folders inside the package; a checkout has them beside it.
@@ -34,6 +38,18 @@ def packaging_path(name: str = "") -> Path:
     return _existing(_DATA / "packaging" / name)
 
 
+VOICE_MODEL = "voice-v1"
+
+
+@cache
+def find_voice_model() -> tuple[Forest | None, str | None]:
+    """Return the shipped voice model; None where it cannot be used, and then why, in a line."""
+    try:
+        return load_model(models_path(VOICE_MODEL)), None
+    except WakeguardError as error:
+        return None, str(error)
+
+
 def load_policy(directory: Path | None = None) -> Policy:
     """Return the policy that ``policy.toml`` and ``endpoints.toml`` describe.
 
@@ -44,7 +60,7 @@ def load_policy(directory: Path | None = None) -> Policy:
     endpoints_file = policy_file.with_name("endpoints.toml")
     policy, endpoints = read_toml(policy_file), read_toml(endpoints_file)
     try:
-        return Policy.from_mapping(policy, endpoints)
+        return replace(Policy.from_mapping(policy, endpoints), voice=find_voice_model()[0])
     except ValueError as error:
         raise ConfigError(f"{policy_file.parent}: {error}") from error
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 PAUSE_S = 1.0  # ends a burst
 WINDOW = 8  # the last records of a burst, which most features are about
-MIN_RUN = 3  # records that are equally long, one after the other: before that there is nothing to be said
+MIN_RUN = 5  # records that are equally long, one after the other: fewer may be so by chance
 CONTROL_BYTES = (
     17  # HTTP/2's PING; WINDOW_UPDATE, SETTINGS and SPDY's are shorter: no room for a frame of speech
 )
@@ -34,6 +34,7 @@ FEATURES = (
     "run",  # records up to now that are equally long, at most CAP
     "sizes",  # different lengths in the window
     "unit",  # greatest common divisor of their differences, 0 where all are equal
+    "length",  # of the last record: the run's own
     "mean_length",
     "longest",
     "shortest",
@@ -135,6 +136,7 @@ class Burst:
             min(CAP, float(self.run)),
             float(len(kinds)),
             float(gcd(*[length - shortest for length in kinds])),
+            float(lengths[-1]),
             total / count,
             float(max(kinds)),
             float(shortest),

@@ -50,7 +50,7 @@ _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
 @cache
 def _get_asked(heartbeats: frozenset[int], suite: Suite | None) -> frozenset[int]:
     """Return the record lengths that may mean something after the handshake."""
-    return heartbeats.union(get_voice_lengths(suite))
+    return heartbeats.union(get_voice_lengths(suite), get_pre_roll_lengths(suite))
 
 
 def _ignore(_now: float) -> None:
@@ -78,6 +78,7 @@ class Conversation:
         "_pings_out",
         "_pings_owed",
         "_policy",
+        "_pre_roll_at",
         "_pre_roll_lengths",
         "_voice_lengths",
         "burst",
@@ -123,6 +124,7 @@ class Conversation:
         self.probe_at = -inf  # when the last record came with which a voice may begin
         self._voice_lengths = get_voice_lengths(None)
         self._pre_roll_lengths = get_pre_roll_lengths(None)
+        self._pre_roll_at = -inf  # when the last record came that may hold a whole pre-roll
         self._control_length = UNKNOWN_CONTROL_LENGTH  # of the longest record that holds no speech
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
@@ -280,12 +282,12 @@ class Conversation:
         if speech is not None:
             if self.voice is None:
                 self.voice = VoiceRun()
-            became = self.voice.receive(length, speech, now)
+            became = self.voice.receive(length, speech, now, self._pre_roll_at)
             self.probe_at = now
+        elif length in self._pre_roll_lengths:
+            self._pre_roll_at = self.probe_at = now
         if self.burst is not None and length > self._control_length:
             became = self.burst.receive(length, now, lattice=speech is not None) or became
-            if length in self._pre_roll_lengths:
-                self.probe_at = now
         if became:
             self._on_voice(now)
 

@@ -68,6 +68,7 @@ class Judge:
         "_balanced",
         "_endpoints",
         "_holds",
+        "_no_model",
         "_refusals",
         "_retransmits",
         "_upkeep",
@@ -81,6 +82,7 @@ class Judge:
         self.context = context
         self._balanced = balanced
         self._holds = policy.hold_s > 0
+        self._no_model = policy.voice is None  # then only what is certain is known: no budget for anybody
         self.buckets = {name: TokenBucket(budget) for name, budget in policy.budgets.items()}
         self.acks = self.buckets["ack"]
         self.connections = self.buckets["connection"]
@@ -117,7 +119,7 @@ class Judge:
             bucket = left.get((row.port, row.network), new)
             bucket.change(row.budget, now)
             self._endpoints.append((row, bucket))
-        self._balanced, self._holds = fresh._balanced, fresh._holds
+        self._balanced, self._holds, self._no_model = fresh._balanced, fresh._holds, fresh._no_model
         self._actions, self._refusals = fresh._actions, fresh._refusals
 
     def judge_app_data(
@@ -189,6 +191,8 @@ class Judge:
                     reason = Reason.VOICE_LIKE
                 elif conversation.probe_at == now and may_wait:
                     return _PROBING
+                elif self._no_model and not flow.lineage:
+                    reason = Reason.MODEL_MISSING
                 else:
                     bucket, passed = self._upkeep[flow.lineage]
                     if bucket.take(size, now):

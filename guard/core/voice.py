@@ -92,10 +92,11 @@ def get_pre_roll_lengths(suite: Suite | None) -> frozenset[int]:
 class Chain:
     """The records of one lattice in a run: the last of them, and sums over all."""
 
-    __slots__ = ("began_at", "bytes", "recent", "seconds")
+    __slots__ = ("began_at", "bytes", "first_bytes", "recent", "seconds")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, length: int, now: float) -> None:
         self.began_at = now
+        self.first_bytes = length
         self.bytes = 0
         self.seconds = 0.0
         self.recent: deque[tuple[int, float, float]] = deque(maxlen=RUN)  # length, seconds of speech, time
@@ -126,9 +127,9 @@ class Chain:
 class VoiceRun:
     """The run of voice-size records that a connection is in.
 
-    ``count`` records. ``began_at``, ``speech_s`` and ``bytes`` are the voice's once it is one, before that of
-    all records; ``left`` is what of it has passed on a budget. ``burst``: in its first BURST_S it sent speech faster than
-    anybody speaks. ``told``: it was reported as refused.
+    ``began_at``, ``speech_s`` and ``bytes`` are those of the voice once it is one, before that of all its
+    ``count`` records; ``left`` is what of it has passed on a budget. ``burst``: it sent speech faster than
+    anybody speaks, in its first BURST_S or right before. ``told``: it was reported as refused.
     """
 
     __slots__ = (
@@ -137,6 +138,7 @@ class VoiceRun:
         "burst",
         "bytes",
         "count",
+        "first_bytes",
         "last_at",
         "left",
         "speech_s",
@@ -154,14 +156,18 @@ class VoiceRun:
         self.began_at = now
         self.count = 0
         self.bytes = 0
+        self.first_bytes = 0
         self.speech_s = 0.0
         self.left = 0
         self.voice = False
         self.burst = False
         self.told = False
 
-    def receive(self, length: int, speech: Speech, now: float) -> bool:
-        """Take a record of a voice's length; say whether the run became a voice or a burst with it."""
+    def receive(self, length: int, speech: Speech, now: float, pre_roll_at: float = -inf) -> bool:
+        """Take a record of a voice's length; say whether the run became a voice or a burst with it.
+
+        ``pre_roll_at``: when the last record came that may hold a whole pre-roll.
+        """
         if now - self.last_at > MAX_GAP_S:
             self._begin(now)
         self.last_at = now
@@ -172,10 +178,12 @@ class VoiceRun:
         if not self.voice:
             chain = self._chains.get(speech.lattice)
             if chain is None:
-                chain = self._chains[speech.lattice] = Chain(now)
+                chain = self._chains[speech.lattice] = Chain(length, now)
             became = self.voice = chain.receive(length, speech, now)
             if became:
                 self.began_at, self.bytes, self.speech_s = chain.began_at, chain.bytes, chain.seconds
+                self.first_bytes = chain.first_bytes
+                self.burst = pre_roll_at >= chain.began_at - BURST_S
                 self._chains.clear()
         if self.voice and not self.burst:
             passed = now - self.began_at

@@ -9,7 +9,7 @@ Refuses to know: the vector (``guard.core.burst``), labels (``examples``), files
         row.vector  # FEATURES after a record
 
 ``iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]``: a row for each record of application
-data that is as long as the two before it in its burst (no pause of a second on the connection): the gate asks
+data that is as long as the four before it in its burst (no pause of a second on the connection): the gate asks
 its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables, that
 is read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last says
 most. CaptureError for what cannot be read.
@@ -41,7 +41,7 @@ class BurstRow(NamedTuple):
 
     ``certain``: by now the connection is in a run that the gate's certain rule calls a voice. ``on_lattice``:
     seconds since the first record of that run, or of what may become one, None where there is none;
-    ``run_bytes``: what it has sent by now.
+    ``run_bytes``: what it has sent by now after that record.
     """
 
     flow: str
@@ -54,7 +54,10 @@ class BurstRow(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run of voice-size records at the moment when the certain rule called it a voice."""
+    """A run of voice-size records at the moment when the certain rule called it a voice.
+
+    ``run_bytes``: what it had sent after its first record.
+    """
 
     flow: str
     began_at: float
@@ -123,12 +126,12 @@ class _Witness:
         certain = voice is not None and voice.is_voice(now)
         if voice is not None and certain and self._spotted.get(flow.get_name()) != voice.began_at:
             self._spotted[flow.get_name()] = voice.began_at
-            reading.runs.append(RunRow(flow.get_name(), voice.began_at, now, voice.bytes))
+            reading.runs.append(RunRow(flow.get_name(), voice.began_at, now, voice.bytes - voice.first_bytes))
         if burst is None:
             return
         current = voice is not None and voice.last_at >= burst.began_at
         on_lattice = now - voice.began_at if voice is not None and current else None
-        run_bytes = voice.bytes if voice is not None and current else 0
+        run_bytes = voice.bytes - voice.first_bytes if voice is not None and current else 0
         reading.rows += [
             BurstRow(flow.get_name(), burst.began_at, now, certain, on_lattice, run_bytes, vector)
             for vector in vectors

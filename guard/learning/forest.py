@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard.core.burst import MODEL_FEATURES
@@ -26,19 +27,28 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TREES, DEPTH, LEAF_SHARE = 16, 5, 0.005
+PARITY_ROWS = 32
 FIRST_ROWS, MORE_ROWS = 12, 12  # of an upload: those that decide, and some of the rest
 COPIES = 4  # of each row, as other codecs would have sent it
 SHORTEST, LONGEST = 44, 1100  # bytes of a record: 6 kbit/s in 20 ms frames, 256 kbit/s in 32 ms
 BUFFERS = (LONGEST + 100, 16384)  # bytes of a record of a report
 TEMPO = (0.5, 4.0)  # how much slower another codec's records may follow
 
-# What more of a feature says of a voice, whatever was seen: a longer run speaks for it, more sizes against it.
-_DIRECTIONS = {"run": 1, "equal": 1, "sizes": -1, "longest": -1}
-_LENGTHS = ("unit", "mean_length", "longest", "shortest")
+# What more of a feature says, whatever was seen: a longer run speaks for a voice, longer records against it.
+_DIRECTIONS = {"run": 1, "equal": 1, "sizes": -1, "length": -1, "longest": -1}
+_LENGTHS = ("unit", "length", "mean_length", "longest", "shortest")
 _TIMES = ("seconds", "mean_gap_s", "longest_gap_s")
 
 
-def grow(examples: Sequence[Example], seed: int, *, name: str = "voice", threshold: float = 0.5) -> Forest:
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A forest, and rows with the scores that scikit-learn itself gives them."""
+
+    forest: Forest
+    parity: list[tuple[list[float], float]]
+
+
+def grow(examples: Sequence[Example], seed: int, *, name: str = "voice", threshold: float = 0.5) -> Grown:
     """Return the forest grown on these examples."""
     import numpy as np
     from sklearn.ensemble import RandomForestClassifier
@@ -58,7 +68,12 @@ def grow(examples: Sequence[Example], seed: int, *, name: str = "voice", thresho
         monotonic_cst=[_DIRECTIONS.get(feature, 0) for feature in MODEL_FEATURES],
         random_state=seed,
     ).fit(features, labels, sample_weight=heavy)
-    return Forest(name, threshold, tuple(_cut(tree.tree_) for tree in grown.estimators_))
+    picked = features[random.choice(len(features), PARITY_ROWS, replace=False)].astype(np.float32)
+    scores = grown.predict_proba(picked)[:, VOICE]
+    return Grown(
+        Forest(name, threshold, tuple(_cut(tree.tree_) for tree in grown.estimators_)),
+        [(list(map(float, row)), float(score)) for row, score in zip(picked, scores, strict=True)],
+    )
 
 
 def _collect(examples: Sequence[Example], random: Any) -> tuple[Floats, Floats, Floats]:
@@ -90,18 +105,19 @@ def _recode(rows: Floats, random: Any) -> Floats:
     """Return the rows as codecs of other frame sizes and rates would have sent them."""
     import numpy as np
 
-    mean = rows[:, MODEL_FEATURES.index("mean_length")]
-    size = _draw(SHORTEST / mean, np.maximum(LONGEST, mean) / mean, random)
-    return _scale(rows, size, _draw(*np.broadcast_arrays(*TEMPO, mean)[:2], random))
+    length = rows[:, MODEL_FEATURES.index("length")]
+    size = _draw(SHORTEST / length, np.maximum(LONGEST, length) / length, random)
+    slowest, fastest = (np.full(len(rows), tempo) for tempo in TEMPO)
+    return _scale(rows, size, _draw(slowest, fastest, random))
 
 
 def _rebuffer(rows: Floats, random: Any) -> Floats:
     """Return the rows as they would be if long records were cut as another buffer is long."""
     import numpy as np
 
-    longest = rows[:, MODEL_FEATURES.index("longest")]
-    size = _draw(BUFFERS[0] / longest, BUFFERS[1] / longest, random)
-    return _scale(rows, np.where(longest > LONGEST, size, 1.0), np.ones(len(rows)))
+    length = rows[:, MODEL_FEATURES.index("length")]
+    size = _draw(BUFFERS[0] / length, BUFFERS[1] / length, random)
+    return _scale(rows, np.where(length > LONGEST, size, 1.0), np.ones(len(rows)))
 
 
 def _draw(low: Floats, high: Floats, random: Any) -> Floats:

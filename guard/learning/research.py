@@ -37,6 +37,12 @@ def gather_research(folder: Path) -> list[Source]:
     ]
 
 
+def find_traces(folder: Path) -> Path | None:
+    """Return the archive of published traces under ``folder``, where there is one."""
+    archive = folder / "vcfp-csv.tar.gz"
+    return archive if archive.is_file() else None
+
+
 def _read_uploads(path: Path) -> dict[tuple[str, str], list[Upload]]:
     """Return (household, file) -> its uploads: files of the two homes have the same names."""
     found: dict[tuple[str, str], list[Upload]] = {}

@@ -1,9 +1,10 @@
 """Detectors on trial: which uploads each finds, how soon, and what else it takes for one.
 
-Knows: what counts as found and as a false alarm, how a threshold is chosen. Refuses to know: how a detector is
-trained. A detector gives a score to each candidate: a burst, or a second of a connection. An upload is found
-when a candidate within its times reaches the threshold; a candidate outside all of them that does is a false
-alarm.
+Knows: what counts as found and as a false alarm, how a threshold is chosen. Refuses to know: how a detector
+is trained.
+
+A detector gives a score to each candidate: a burst, or a second of a connection. An upload is found when a
+candidate within its times reaches the threshold; a candidate outside all of them that does is a false alarm.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan
+from typing import NamedTuple
 
 from guard.learning.examples import Example
 from guard.learning.features import FEATURES, BurstRow
 from guard.learning.scores import get_interval
 
+DELAY_BAR_S, BYTES_BAR = 0.150, 4096  # within which a detector should speak, after the first record of audio
+
 _RUN = FEATURES.index("run")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A moment at which a detector may speak: its score, and what of the upload had been seen by then."""
 
     flow: str
@@ -85,6 +88,7 @@ class Outcome:
     hours: float = 0.0
     missed: list[tuple[str, float]] = field(default_factory=list)  # capture, when it began
     false: list[tuple[str, str, float]] = field(default_factory=list)  # capture, flow, when
+    late: list[tuple[str, float, float, int]] = field(default_factory=list)  # capture, begin, delay, bytes
     delays_s: list[float] = field(default_factory=list)
     audio_bytes: list[int] = field(default_factory=list)
 
@@ -135,14 +139,17 @@ def try_detector(
             if index not in first
         ]
         outcome.false += [(example.name, alarm.flow, alarm.now) for alarm in alarmed.values()]
-        for candidate in first.values():
-            outcome.delays_s.append(candidate.delay_s)
-            outcome.audio_bytes.append(candidate.audio_bytes)
+        for index, candidate in first.items():
+            delay_s, size = candidate.delay_s, candidate.audio_bytes
+            outcome.delays_s.append(delay_s)
+            outcome.audio_bytes.append(size)
+            if delay_s > DELAY_BAR_S or size > BYTES_BAR:
+                outcome.late.append((example.name, example.uploads[index].begin_s, delay_s, size))
     return outcome
 
 
 def choose_threshold(detect: Detector, examples: Sequence[Example]) -> float:
-    """Return the threshold of the best F1 on these examples; of several the middle of the widest stretch."""
+    """Return the threshold of the best F1 on these examples; in the middle where several do."""
     voices: list[float] = []  # the highest score within each upload
     others: list[float] = []
     for example in examples:
@@ -157,10 +164,14 @@ def choose_threshold(detect: Detector, examples: Sequence[Example]) -> float:
     voices.sort()
     others.sort()
     levels = sorted({score for score in (*voices, *others) if score > -inf})
-    chosen, width, best_f1 = inf, 0.0, -1.0
-    for below, level in zip([2 * levels[0] - levels[-1] - 1.0, *levels], levels, strict=False):
+    below = levels[0] - 1.0
+    best_f1, low, high = -1.0, below, levels[0]
+    for level in levels:
         found = len(voices) - bisect_left(voices, level)
         f1 = 2 * found / (len(voices) + found + len(others) - bisect_left(others, level))
-        if f1 > best_f1 or (f1 == best_f1 and level - below > width):
-            chosen, width, best_f1 = (below + level) / 2, level - below, f1
-    return chosen
+        if f1 > best_f1:
+            best_f1, low, high = f1, below, level
+        elif f1 == best_f1:
+            high = level
+        below = level
+    return (low + high) / 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,7 @@ def nothing(_: object) -> None:
 
 
 def test_the_shipped_rules_can_be_read() -> None:
-    assert build(nothing) == load_policy()
+    assert build(nothing) == dataclasses.replace(load_policy(), voice=None)
     assert build(nothing, ROW).endpoints[0].port == 4070
 
 

@@ -1,0 +1,105 @@
+"""The feature vector, by hand; and what of the traffic the model is asked about at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from guard.core.burst import FEATURES, MIN_RUN, MODEL_FEATURES, PAUSE_S, WINDOW, Burst, get_contract
+from guard.core.forest import LEAF, Forest, Tree
+
+
+class Model:
+    """Says that it is a voice once it was asked ``after`` times."""
+
+    name = "counting"
+
+    def __init__(self, after: int = 1000) -> None:
+        self.asked: list[list[float]] = []
+        self.after = after
+
+    def is_voice(self, vector: Sequence[float]) -> bool:
+        self.asked.append(list(vector))
+        return len(self.asked) >= self.after
+
+
+def feed(burst: Burst, rows: Sequence[tuple[float, int]]) -> list[bool]:
+    return [burst.receive(length, at, lattice=length == 113) for at, length in rows]
+
+
+def test_the_vector_says_what_its_names_say() -> None:
+    model = Model()
+    burst = Burst(model)
+    feed(burst, [(10.0, 300), (10.1, 113), (10.2, 113), (10.4, 113)])
+    assert model.asked == []
+    values = dict(zip(FEATURES, burst.get_vector(), strict=True))
+    assert values == pytest.approx(
+        {
+            "records": 4.0,
+            "seconds": 0.4,
+            "bytes_per_s": 639 / 0.4,
+            "equal": 0.75,
+            "run": 3.0,
+            "sizes": 2.0,
+            "unit": 187.0,
+            "length": 113.0,
+            "mean_length": 639 / 4,
+            "longest": 300.0,
+            "shortest": 113.0,
+            "mean_gap_s": 0.4 / 3,
+            "longest_gap_s": 0.2,
+            "gap_spread": 0.35355339,
+            "lattice": 0.75,
+        }
+    )
+    feed(burst, [(10.5, 113), (10.6, 113)])
+    assert model.asked == [burst.get_vector()]
+
+
+def test_only_the_last_records_count_and_a_pause_begins_anew() -> None:
+    burst = Burst(None)
+    feed(burst, [(0.01 * n, 2000) for n in range(5)] + [(0.1 + 0.01 * n, 200) for n in range(WINDOW)])
+    values = dict(zip(FEATURES, burst.get_vector(), strict=True))
+    assert (values["longest"], values["records"], values["run"]) == (200.0, 13.0, float(WINDOW))
+    burst.receive(200, 0.17 + PAUSE_S + 0.01, lattice=False)
+    assert burst.get_vector()[:2] == [1.0, 0.0]
+
+
+def test_nobody_is_asked_before_records_are_equally_long() -> None:
+    model = Model()
+    burst = Burst(model)
+    feed(burst, [(0.01 * n, 365 + n % 3) for n in range(50)])
+    assert model.asked == []
+    feed(burst, [(0.6 + 0.01 * n, 200) for n in range(MIN_RUN)])
+    assert len(model.asked) == 1
+
+
+def test_once_a_voice_it_stays_one_until_a_pause_and_nobody_is_asked_again() -> None:
+    model = Model(after=2)
+    burst = Burst(model)
+    said = feed(burst, [(0.02 * n, 113) for n in range(8)])
+    assert said == [False] * 5 + [True, False, False]
+    assert burst.is_voice(0.14 + PAUSE_S)
+    assert not burst.is_voice(0.15 + PAUSE_S)
+    assert len(model.asked) == 2
+    burst.receive(113, 5.0, lattice=True)
+    assert not burst.voice
+
+
+def test_the_contract_changes_with_what_the_features_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = get_contract()
+    assert before == get_contract()
+    assert [*MODEL_FEATURES, "lattice"] == list(FEATURES)
+    assert "lattice" not in MODEL_FEATURES
+    monkeypatch.setattr("guard.core.burst.WINDOW", WINDOW + 1)
+    assert get_contract() != before
+
+
+def test_a_forest_is_the_mean_of_its_trees() -> None:
+    low = Tree([0, LEAF, LEAF], [1.0, 0.0, 0.0], [1, 0, 0], [2, 0, 0], [0.0, 0.25, 0.75])
+    always = Tree([LEAF], [0.0], [0], [0], [1.0])
+    forest = Forest("small", 0.8, (low, always))
+    assert forest.get_score([1.0]) == pytest.approx(0.625)
+    assert forest.get_score([1.1]) == pytest.approx(0.875)
+    assert [forest.is_voice([value]) for value in (1.0, 1.1)] == [False, True]
