@@ -63,8 +63,7 @@ class Measured:
         """Run once; CPU time and peak memory of that process alone."""
         done = subprocess.run(
             [sys.executable, "-S", "-c", _LAUNCHER, *self.command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
             cwd=ROOT,
