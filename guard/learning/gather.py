@@ -89,7 +89,7 @@ def gather_all(requests: Sequence[Request]) -> list[Source]:
 def read_uploads(path: Path) -> dict[tuple[str, str], list[Upload]]:
     """Return (household, file name) -> when a voice left; DatasetError names the line that is wrong.
 
-    The household is "" where there is no such column. A line without times says that none left in its capture.
+    The household is "" where there is no such column. A line without times: no voice left in its capture.
     """
     found: dict[tuple[str, str], list[Upload]] = {}
     try:

@@ -34,7 +34,7 @@ def connection(port: int, seed: int, *, voice: bool) -> Iterator[tuple[int, byte
             yield send(VOICE_AT_S + 0.04 * number, VOICE_LENGTH)
     yield send(30.5, 41)
     for number in range(40):
-        size = chance.choice((1396, 1396, 1396, 365, 727))
+        size = 1396 if number % 10 < 7 else chance.choice((365, 727))  # a full buffer, then what was left
         yield send(REPORT_AT_S + 0.002 * number, size)
     yield send(LENGTH_S - 1.0, 120)
 
