@@ -93,7 +93,7 @@ def _draw_latency(raw: list[dict[str, Any]]) -> None:
         names = [name for name in medians if name != NO_QUEUE][::-1]
         added = [max(medians[name] - medians.get(NO_QUEUE, 0.0), 0.1) for name in names]
         axes.plot(added, names, marker, color=colour, label=percentile)
-    axes.set_xscale("log")
+    _count_in_tens(axes)
     axes.grid(axis="x", which="both", alpha=0.3)
     axes.set_xlabel("microseconds more than without a queue (5,000 packets a second)")
     axes.legend(frameon=False)
