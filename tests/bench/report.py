@@ -18,6 +18,7 @@ BENCHMARKS, GROWTH = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "growth.md
 PICTURES = ROOT / "docs" / "pictures"
 BEGIN, END = "<!-- bench:begin (written by make bench) -->", "<!-- bench:end -->"
 
+FORMAT = 2  # of the JSON: what an older bench has left behind is not read
 LOAD = os.getloadavg()[0]  # before this process measured anything
 
 Row = Mapping[str, Any]
@@ -34,6 +35,7 @@ def save(section: str, title: str, note: str, rows: Sequence[Row], *, raw: objec
     """Write one section's JSON: what the table shows, and every single measurement."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     made = {
+        "format": FORMAT,
         "title": title,
         "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{describe_machine()}; load {LOAD:.1f} when it began",
@@ -78,7 +80,10 @@ def format_sections(order: Iterable[str]) -> str:
 def load_section(name: str) -> dict[str, Any] | None:
     """Return what a section has saved; None when it has not run."""
     path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    made: dict[str, Any] = json.loads(path.read_text())
+    return made if made.get("format") == FORMAT else None
 
 
 def write_page(page: Path, top: str, order: Iterable[str]) -> None:
