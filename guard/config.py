@@ -70,6 +70,7 @@ class Network(_Table, frozen=True):
     lan: str = "wlan0"
     queue: int = 1789
     fast_path: bool = False
+    unknown: str = "pass"
 
 
 class Sensors(_Table, frozen=True):
@@ -246,6 +247,7 @@ def ruleset_spec(config: Config, mode: Mode) -> RulesetSpec:
         lan=config.network.lan,
         queue=config.network.queue,
         fast_path=config.network.fast_path,
+        refuse_unknown=config.network.unknown == "refuse",
         devices=tuple(
             DeviceMatch(number=number, name=device.name, mac=device.mac, addresses=device.addresses)
             for number, device in enumerate(config.device, start=1)
@@ -341,6 +343,8 @@ def _check_values(config: Config) -> None:
     network, sensors, metrics = config.network, config.sensors, config.metrics
     if not _INTERFACE.fullmatch(network.lan) or network.lan in (".", ".."):
         raise fault("network.lan", f'"{network.lan}" is no interface name')
+    if network.unknown not in ("pass", "refuse"):
+        raise fault("network.unknown", f'"{network.unknown}" is unknown')
     _check_range("network.queue", network.queue, 0, 65535)
     _check_range("metrics.port", metrics.port, 1, 65535)
     _check_range("lab.period_scale", config.lab.period_scale, 0.001, 1.0)

@@ -31,6 +31,7 @@ REMEDIES: Mapping[str, str] = {
     "limits": "write tables as in rules/policy.toml, such as [limits.interaction]",
     "network": "write a table [network]",
     "network.lan": 'name the interface towards the Echo, such as "wlan0" (`ip link` lists them)',
+    "network.unknown": 'use "pass" or "refuse"',
     "network.queue": "use a free queue number from 0 to 65535, such as 1789",
     "network.fast_path": "use true or false",
     "sensors": "write a table [sensors], or leave it out when there is no sensor",

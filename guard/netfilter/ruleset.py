@@ -17,7 +17,7 @@ from typing import Final
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
 from guard.netfilter import fastpath, fence, interface, netlink, programs, tables
-from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
+from guard.netfilter.marks import DEVICE_MASK, MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
 from guard.netfilter.programs import FAMILIES, Family
 from guard.rules import rules_path
 
@@ -51,7 +51,8 @@ class RulesetSpec:
     ``lan`` is the interface on the devices' side: a plain one, a bridge, or one port of a bridge. The
     last is matched as such (``bridge_port``); ``resolve`` finds out which it is. ``boot``: before any
     interface is there, a device is matched wherever its packets come in. ``fast_path``: the kernel passes
-    acknowledgements on quiet connections by itself (``guard.netfilter.fastpath``).
+    acknowledgements on quiet connections by itself (``guard.netfilter.fastpath``). ``refuse_unknown``: in
+    enforce nothing is forwarded that comes in there and is no device's.
     """
 
     mode: Mode
@@ -62,6 +63,7 @@ class RulesetSpec:
     bridge: bool = False
     boot: bool = False
     fast_path: bool = False
+    refuse_unknown: bool = False
 
 
 def resolve(spec: RulesetSpec) -> RulesetSpec:
@@ -69,6 +71,11 @@ def resolve(spec: RulesetSpec) -> RulesetSpec:
     if spec.boot:
         return spec
     kind = interface.get_kind(spec.lan)
+    if spec.refuse_unknown and kind is interface.Kind.BRIDGE:
+        raise NetfilterError(
+            f'network.unknown = "refuse" would refuse the router too, since {spec.lan} is a whole bridge; '
+            "set network.lan to the bridge's port on the Echos' side"
+        )
     return replace(
         spec, bridge=kind is not interface.Kind.PLAIN, bridge_port=kind is interface.Kind.BRIDGE_PORT
     )
@@ -219,11 +226,20 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
     numbers = [device.number for device in spec.devices]
     return template.substitute(
         queue=spec.queue,
+        unknown=_render_unknown(spec),
         devices="\n".join(lines),
         fast_chain=fastpath.render_chain() if spec.fast_path else "",
         fast_pass=fastpath.render_pass(numbers, family) if spec.fast_path else "",
         fast_quiet=fastpath.render_quiet() if spec.fast_path else "",
     )
+
+
+def _render_unknown(spec: RulesetSpec) -> str:
+    """Return the rule that refuses what is no device's; before the interface is there, there is none."""
+    if not spec.refuse_unknown or spec.boot:
+        return ""
+    arrival = f"-m physdev --physdev-in {spec.lan}" if spec.bridge_port else f"-i {spec.lan}"
+    return f"-A WAKEGUARD-FORWARD {arrival} -m mark --mark {format_match(0, DEVICE_MASK)} -j DROP"
 
 
 def _match_device(spec: RulesetSpec, device: DeviceMatch, family: Family) -> list[str]:
