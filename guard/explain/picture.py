@@ -73,7 +73,7 @@ def draw(explanation: Explanation, stories: Sequence[Story], path: Path) -> None
     axes.set_xlim(first - 0.01 * length, last + 0.01 * length)
     axes.set_xlabel("seconds since the first frame")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
+    figure.legend(
         handles=[
             *(Patch(color=colour, label=str(verdict)) for verdict, colour in COLOURS.items()),
             Patch(color=CLOUD_COLOUR, label="from the cloud"),
@@ -84,8 +84,7 @@ def draw(explanation: Explanation, stories: Sequence[Story], path: Path) -> None
         title_fontsize=7,
         fontsize=7,
         ncols=6,
-        loc="upper right",
-        bbox_to_anchor=(1.0, -0.08 - 0.5 / max(len(lanes), 3)),
+        loc="outside lower right",
         frameon=False,
     )
     figure.suptitle(

@@ -22,7 +22,7 @@ AFTER_S = 15.0  # an answer begins and ends within
 LARGE_BYTES = 1000  # a record of the answer; directives before it are smaller
 PAUSE_S = 2.0  # between two parts of one answer
 BEFORE_S = 1.0
-# Before its pre-roll B sends the rest of a form, 1481 to 1641 bytes: one length in 80 is on the lattice by chance.
+# Before its pre-roll B sends the rest of a form, 1481 to 1641 bytes: some are on the lattice by chance.
 NO_VOICE = {"haipeng_li": range(0), "sean_kennedy": range(1481, 1642)}
 
 
