@@ -92,8 +92,9 @@ def setup(
         return
     if plan.changes:
         _agree("Go on?", yes=yes)
-    for sentence in plan.apply():
-        console.print(f"  done: {sentence}", markup=False)
+    with console.status("Setting up ..."):
+        for sentence in plan.apply():
+            console.print(f"  done: {sentence}", markup=False)
     _say_what_next(console, places, managed=managed)
 
 
@@ -123,8 +124,9 @@ def uninstall(root: Path, *, keep_config: bool, dry_run: bool, yes: bool) -> Non
     if dry_run or not changes:
         return
     _agree("Remove all this?", yes=yes)
-    for sentence in removal.remove(changes):
-        console.print(f"  done: {sentence}", markup=False)
+    with console.status("Removing ..."):
+        for sentence in removal.remove(changes):
+            console.print(f"  done: {sentence}", markup=False)
     console.print(
         "Wakeguard is off. The program is left: remove its folder, or `pip uninstall wakeguard`.\n"
         "What the kernel was set to (forwarding) stays so until the next start of this machine."

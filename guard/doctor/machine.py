@@ -45,6 +45,8 @@ def check_kernel(situation: Situation) -> Finding:
     wanted = [*kernel.EXTENSIONS, kernel.MAC]
     if situation.kind is interface.Kind.BRIDGE_PORT:
         wanted.append(kernel.PHYSDEV)
+    if situation.config is not None and situation.config.network.fast_path:
+        wanted += kernel.FAST_PATH
     missing = []
     for extension in wanted:
         for family, number in programs.FAMILY_NUMBERS.items():

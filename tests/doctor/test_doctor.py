@@ -95,6 +95,10 @@ def force_packages() -> Iterator[tuple[Finding, str]]:
 def force_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Finding, str]]:
     monkeypatch.setattr(netlink, "has_extension", lambda _family, _kind, name, _revision: name != "connmark")
     yield machine.check_kernel(make()), "ipv4 connmark (CONFIG_NETFILTER_XT_CONNMARK)"
+    monkeypatch.setattr(netlink, "has_extension", lambda _family, _kind, name, _revision: name != "bpf")
+    assert machine.check_kernel(make()).state is State.OK
+    fast = {"network": {"lan": "lan0", "fast_path": True}}
+    yield machine.check_kernel(make(content=fast)), "ipv6 bpf (CONFIG_NETFILTER_XT_MATCH_BPF)"
 
 
 def force_kernel_settings(bridged: Household) -> Iterator[tuple[Finding, str]]:

@@ -7,6 +7,7 @@ with the checkout and the packages of the tests' own environment, under names th
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
@@ -89,8 +90,7 @@ chmod 755 .{prefix}/bin/wakeguard
 """
 
 
-class ContainerError(Exception):
-    """The container cannot be had; the text says why, in one line."""
+_counter = itertools.count()
 
 
 def find_missing() -> str | None:
@@ -125,7 +125,7 @@ class Container:
         self._network = network
         mount = get_cgroup_mount()
         assert mount is not None
-        self._cgroup = mount / f"wakeguard-test-{os.getpid()}-{folder.name}"
+        self._cgroup = mount / f"wakeguard-test-{os.getpid()}-{next(_counter)}"
         self._disk: subprocess.Popen[bytes] | None = None  # keeps the files while the machine is off
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0

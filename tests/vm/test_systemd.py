@@ -39,6 +39,14 @@ def machine(home: Household, tmp_path: Path) -> Iterator[Container]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """Return a machine for all tests that must leave it as it is."""
+    folder = tmp_path_factory.mktemp("untouched")
+    with Household() as home, Container(folder / "machine", home.gate) as made:
+        yield made
+
+
 def list_files(machine: Container) -> set[str]:
     return {line for line in machine.call("sh", "-c", OURS).splitlines() if not BYSTANDERS.match(line)}
 
@@ -189,20 +197,53 @@ def test_what_is_half_made_goes_and_what_is_others_stays(machine: Container) -> 
         ),
         pytest.param(("--device", f"kitchen={ECHO_MAC}", "--lan", "wlan7"), "no interface", id="interface"),
         pytest.param(("--lan", "lan0"), "no Echo was found", id="nothing found"),
-        pytest.param(("--device", f"kitchen={ECHO_MAC}"), "give it with --lan", id="not met"),
+        pytest.param(("--device", "kitchen=02:00:00:00:00:99"), "give it with --lan", id="not met"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(
-    machine: Container, arguments: tuple[str, ...], complaint: str
+    untouched: Container, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    machine.call("ip", "neigh", "flush", "all")
-    files, users = list_files(machine), list_users(machine)
-    done = machine.run("wakeguard", "setup", "--yes", *arguments)
+    files, users = list_files(untouched), list_users(untouched)
+    done = untouched.run("wakeguard", "setup", "--yes", *arguments)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
+    assert list_files(untouched) == files
+    assert list_users(untouched) == users
+
+
+def test_there_is_no_access_point_without_rules(machine: Container) -> None:
+    hostapd = "[Service]\nExecStart=/bin/sleep infinity\n"
+    machine.run("tee", "/etc/systemd/system/hostapd.service", text=hostapd)
+    files = list_files(machine)
+    machine.call(*SETUP, "--placement", "access-point")
+    machine.call("systemctl", "start", "hostapd")
+    machine.call("systemctl", "stop", "hostapd", RULES)
+    machine.run("tee", "-a", "/etc/wakeguard/wakeguard.toml", text="[netwrok]\n")
+    assert machine.run("systemctl", "start", "hostapd").returncode != 0
+    assert machine.get("hostapd", "ActiveState") == "inactive"
+    assert "netwrok" in machine.read_journal(RULES)
+    machine.call("wakeguard", "uninstall", "--yes")
     assert list_files(machine) == files
+    machine.call("systemctl", "start", "hostapd")
+
+
+def test_without_systemd_the_rest_is_said(machine: Container) -> None:
+    def run(*words: str) -> str:
+        hide = 'mount -t tmpfs none /run/systemd && exec "$@"'
+        return machine.call("unshare", "--mount", "sh", "-c", hide, "sh", *words)
+
+    files, users = list_files(machine), list_users(machine)
+    said = run(*SETUP)
+    assert "There is no systemd here" in said
+    assert "wakeguard rules apply --boot" in said
+    assert list_files(machine) - files == {"/etc/wakeguard", "/etc/wakeguard/wakeguard.toml"}
     assert list_users(machine) == users
+    assert machine.run("wakeguard", "rules", "apply", "--boot").returncode == 0
+    assert has_rules(machine)
+    run("wakeguard", "uninstall", "--yes")
+    assert not has_rules(machine)
+    assert list_files(machine) == files
 
 
 def test_a_start_that_fails_says_why_and_can_be_tried_again(machine: Container) -> None:
@@ -221,9 +262,7 @@ def test_a_start_that_fails_says_why_and_can_be_tried_again(machine: Container) 
 
 def test_systemd_finds_no_fault_and_little_exposure(machine: Container) -> None:
     machine.call(*SETUP, "--sense", "--placement", "access-point")
-    verified = machine.run(
-        "systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in (GATE, RULES))
-    )
+    verified = machine.run("systemd-analyze", "verify", GATE, RULES, FORWARDING, SENSE)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     stated = dict(re.findall(r"^\| `(wakeguard[\w@-]*\.service)` .*\| (\d\.\d) \|$", page, re.MULTILINE))
