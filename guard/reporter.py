@@ -219,6 +219,7 @@ class Reporter:
         return QueueStatus(number=number, waiting=statistics.waiting, lost=lost)
 
     def _count_failures(self, queue: QueueStatus) -> dict[str, int]:
+        journalist = self._get_journalist()
         return {
             Reason.QUEUE_FULL.value: sum(queue.lost.values()),
             Reason.SENSOR_LOST.value: sum(sensor.lost for sensor in self._sensors.values()),
@@ -226,7 +227,8 @@ class Reporter:
             Reason.STARTING.value: self._gate.starting,
             "unknown_device": self._gate.unknown_devices,
             "handler_error": self._loop.errors,
-            "journal": 0 if (journalist := self._get_journalist()) is None else journalist.failures,
+            "journal": 0 if journalist is None else journalist.failures,
+            "journal_lost": 0 if journalist is None else journalist.lost,
         }
 
 
