@@ -334,3 +334,31 @@ def test_an_unknown_name_lists_the_names(tmp_path: Path, capsys: pytest.CaptureF
     assert "kitchen" in capsys.readouterr().err
     assert main(["devices", str(tmp_path / PACKETS_NAME)]) == 0
     assert "Küche 2" in capsys.readouterr().out
+
+
+def test_a_hundred_devices_share_one_engine_and_are_judged_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"echo-{number}" for number in range(100)]
+    devices = {name: DeviceSettings() for name in names}
+    recorder = Recorder(tmp_path, settings=Settings(devices, LIMITS), epoch_ns=EPOCH_NS, mode=Mode.ENFORCE)
+    now_ns = SECOND
+    for number, name in enumerate(names):
+        home = f"10.1.{number}.2"
+        flows = [(port, 1000) for port in range(40000, 40000 + 5)]
+        recorder.record_event(WakeEvent(now_ns / 1e9, "alexa"), device=name, now_ns=now_ns)
+        for port, seq in flows if number % 2 else ():
+            syn = tcp(b"", seq=seq - 1, ports=(port, 443), source=home, destination=CLOUD, flags=0x02)
+            recorder.record_packet(syn, device=name, direction=Direction.UPSTREAM, now_ns=now_ns)
+            now_ns += 1
+        for port, seq in flows:
+            packet = tcp(b"x" * 50, seq=seq, ports=(port, 80), source=home, destination=CLOUD)
+            recorder.record_packet(packet, device=name, direction=Direction.UPSTREAM, now_ns=now_ns)
+            now_ns += SECOND // 1000
+    recorder.close()
+    for name, packets in (("echo-0", 5), ("echo-99", 10)):
+        lines = replayed(tmp_path, name, capsys)
+        assert len(lines) == packets
+        assert {line["verdict"] for line in lines} == {"accept"}  # each by its own wake word
+        number = name.partition("-")[2]
+        assert {line["flow"].split()[1].rpartition(":")[0] for line in lines} == {f"10.1.{number}.2"}
