@@ -6,7 +6,16 @@ table of odd senders is measured here.
 
 from __future__ import annotations
 
-from guard.core.burst import FEATURES, MIN_RUN, PAUSE_S, WINDOW
+from guard.core.burst import (
+    FEATURES,
+    MIN_RUN,
+    PACE,
+    PACE_GAP_S,
+    PACE_LONGEST,
+    PACE_S,
+    PAUSE_S,
+    WINDOW,
+)
 from guard.core.voice import (
     BURST_LEAD_S,
     BURST_S,
@@ -88,7 +97,7 @@ Written by `python -m tests.model_page`; a test fails when it differs. Trained a
 
 Under the balanced policy an Echo's control traffic may use a budget and a voice may not
 ([policy.md](policy.md)). Under strict there is such a budget only for connections of an interaction that is
-over. Two questions tell a voice, both asked of the lengths and times of TLS records alone, in `guard.core`:
+over. Three questions tell a voice, all asked of the lengths and times of TLS records alone, in `guard.core`:
 
 **The certain rule** knows codecs that were measured. Voice of a constant bit rate sits on a lattice of
 lengths (9 + 80k bytes of plaintext, 8 + 400k, 1033), which moves with the cipher suite. {SURE_RUN} records
@@ -100,6 +109,11 @@ of one lattice make a voice where they are equally long or the lattice is wide, 
 long, about the last {WINDOW} records of the burst (no pause of {PAUSE_S:.0f} s); the connection's own upkeep,
 17 bytes of plaintext or less, is left out. It never widens anything: what it alone takes for a voice keeps no
 interaction open.
+
+**The pace** needs no model either: {PACE} records of at most {PACE_LONGEST:,} bytes, no more than
+{PACE_GAP_S:.2f} s apart, that take at least {
+        PACE_S:.2f} s, are a voice of whatever lengths. In the two homes'
+captures four came so at most outside uploads, in the muted and idle ones never enough. It too only refuses.
 
 A record of a voice's length, or one that may hold a whole pre-roll, waits up to 150 ms to see what follows.
 Each packet waits its own 150 ms, so that what came before a voice does not release its first records. When
@@ -164,7 +178,7 @@ commands that the list missed. Two checks owe it nothing:
 {format_commands(report)}
 
 - **Published traces** of one command each, from a third session: a voice is found in {traces_found} of
-  {traces}. These too have packet lengths alone. Of the three others one stops after nine data packets, one
+  {traces}. These too have packet lengths alone. Of the three others one stops after a few packets, one
   has none of an audio record's length, one has twenty that are 12 bytes longer than any other trace's.
 
 ## Senders that it was not made for

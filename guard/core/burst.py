@@ -20,10 +20,12 @@ from typing import Protocol
 PAUSE_S = 1.0  # ends a burst
 WINDOW = 8  # the last records of a burst, which most features are about
 MIN_RUN = 5  # records that are equally long, one after the other: fewer may be so by chance
-CONTROL_BYTES = (
-    17  # HTTP/2's PING; WINDOW_UPDATE, SETTINGS and SPDY's are shorter: no room for a frame of speech
-)
+# HTTP/2's PING; WINDOW_UPDATE, SETTINGS and those of SPDY are shorter: no room for a frame of speech
+CONTROL_BYTES = 17
 UNKNOWN_CONTROL_LENGTH = CONTROL_BYTES + 24  # a record of it under AES-GCM, where the suite is unknown
+# So many records, no longer and no rarer than frames of speech are, and not all at once: a voice of whatever
+# lengths. In 11 hours of captures four came so at most outside uploads.
+PACE, PACE_S, PACE_GAP_S, PACE_LONGEST = 16, 0.16, 0.15, 1100
 CAP = 64.0  # counts beyond it are all the same
 
 FEATURES = (
@@ -70,12 +72,25 @@ class VoiceModel(Protocol):
 class Burst:
     """The burst that a connection is in.
 
-    Where its last MIN_RUN records are not equally long, a record costs a few comparisons and no question.
+    Where its last MIN_RUN records are not equally long, a record costs a few comparisons and no question. A
+    burst that keeps the pace of speech is a voice, whatever the model says.
     ``left``: what of it has passed on a budget, ``began_at``: when its first record came, ``told``: it was
     reported as refused.
     """
 
-    __slots__ = ("_model", "_window", "began_at", "count", "last_at", "left", "run", "told", "voice")
+    __slots__ = (
+        "_model",
+        "_window",
+        "began_at",
+        "count",
+        "last_at",
+        "left",
+        "pace",
+        "paced_from",
+        "run",
+        "told",
+        "voice",
+    )
 
     def __init__(self, model: VoiceModel | None) -> None:
         """Without a model nothing is recognised, and what passes is counted all the same."""
@@ -84,6 +99,8 @@ class Burst:
         self.began_at = self.last_at = -inf
         self.count = 0
         self.run = 0
+        self.pace = 0  # records up to now that keep the pace of speech
+        self.paced_from = -inf
         self.left = 0
         self.voice = False
         self.told = False
@@ -94,16 +111,25 @@ class Burst:
         if now - self.last_at > PAUSE_S:
             window.clear()
             self.began_at = now
-            self.count = self.run = self.left = 0
+            self.count = self.run = self.pace = self.left = 0
             self.voice = self.told = False
         self.run = self.run + 1 if window and window[-1][0] == length else 1
+        if length > PACE_LONGEST:
+            self.pace = 0
+        elif self.pace and now - self.last_at <= PACE_GAP_S:
+            self.pace += 1
+        else:
+            self.pace, self.paced_from = 1, now
         self.last_at = now
         self.count += 1
         window.append((length, now, lattice))
-        model = self._model
-        if self.voice or model is None or self.run < MIN_RUN:
+        if self.voice:
             return False
-        self.voice = model.is_voice(self.get_vector())
+        model = self._model
+        if self.pace >= PACE and now - self.paced_from >= PACE_S:
+            self.voice = True
+        elif self.run >= MIN_RUN and model is not None:
+            self.voice = model.is_voice(self.get_vector())
         return self.voice
 
     def is_voice(self, now: float) -> bool:

@@ -272,7 +272,7 @@ class Conversation:
     def let_pass(self, size: int, now: float) -> None:
         """Take it that ``size`` bytes pass on a budget, in case that they turn out to be a voice's."""
         if self.voice is not None and now - self.voice.last_at <= MAX_GAP_S:
-            self.voice.left += size
+            self.voice.let_pass(size)
         if self.burst is not None:
             self.burst.left += size
 

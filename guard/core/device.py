@@ -46,6 +46,7 @@ _ALWAYS_READY: Final = frozenset(
     }
 )
 _FLOW: Final = Scope.FLOW
+_BUDGETED: Final = frozenset({Reason.CONTROL_BUDGET, Reason.LINEAGE})
 _WAITING_REASONS: Final = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
 # answer -> the one that says the same of a packet after a virtual reset
@@ -268,6 +269,8 @@ class Device:
                 previous = same
                 if after and flow is not None and self.is_after_reset(flow, now):
                     answer = self.flag(answer)
+            if answer is told and told.reason in _BUDGETED and flow is not None and not refused:
+                flow.conversation.let_pass(size, now)
             self.count(answer, octets)
             settled.append((packet_id, answer))
         if flow is not None:

@@ -92,11 +92,12 @@ def get_pre_roll_lengths(suite: Suite | None) -> frozenset[int]:
 class Chain:
     """The records of one lattice in a run: the last of them, and sums over all."""
 
-    __slots__ = ("began_at", "bytes", "first_bytes", "recent", "seconds")
+    __slots__ = ("began_at", "bytes", "first_bytes", "left", "recent", "seconds")
 
     def __init__(self, length: int, now: float) -> None:
         self.began_at = now
         self.first_bytes = length
+        self.left = 0  # what passed on a budget since then
         self.bytes = 0
         self.seconds = 0.0
         self.recent: deque[tuple[int, float, float]] = deque(maxlen=RUN)  # length, seconds of speech, time
@@ -182,7 +183,7 @@ class VoiceRun:
             became = self.voice = chain.receive(length, speech, now)
             if became:
                 self.began_at, self.bytes, self.speech_s = chain.began_at, chain.bytes, chain.seconds
-                self.first_bytes = chain.first_bytes
+                self.first_bytes, self.left = chain.first_bytes, chain.left
                 self.burst = pre_roll_at >= chain.began_at - BURST_S
                 self._chains.clear()
         if self.voice and not self.burst:
@@ -190,6 +191,12 @@ class VoiceRun:
             if passed <= BURST_S and self.speech_s - passed >= BURST_LEAD_S:
                 self.burst = became = True
         return became
+
+    def let_pass(self, size: int) -> None:
+        """Take it that ``size`` bytes pass on a budget while the run goes on."""
+        self.left += size
+        for chain in self._chains.values():
+            chain.left += size
 
     def is_voice(self, now: float) -> bool:
         """Say whether a voice is being sent at ``now``."""

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from guard.core.burst import FEATURES, MIN_RUN, MODEL_FEATURES, PAUSE_S, WINDOW, Burst, get_contract
+from guard.core.burst import (
+    FEATURES,
+    MIN_RUN,
+    MODEL_FEATURES,
+    PACE,
+    PACE_GAP_S,
+    PACE_LONGEST,
+    PAUSE_S,
+    WINDOW,
+    Burst,
+    get_contract,
+)
 from guard.core.forest import LEAF, Forest, Tree
 
 
@@ -69,7 +80,7 @@ def test_only_the_last_records_count_and_a_pause_begins_anew() -> None:
 def test_nobody_is_asked_before_records_are_equally_long() -> None:
     model = Model()
     burst = Burst(model)
-    feed(burst, [(0.01 * n, 365 + n % 3) for n in range(50)])
+    feed(burst, [(0.001 * n, 365 + n % 3) for n in range(50)])
     assert model.asked == []
     feed(burst, [(0.6 + 0.01 * n, 200) for n in range(MIN_RUN)])
     assert len(model.asked) == 1
@@ -85,6 +96,25 @@ def test_once_a_voice_it_stays_one_until_a_pause_and_nobody_is_asked_again() -> 
     assert len(model.asked) == 2
     burst.receive(113, 5.0, lattice=True)
     assert not burst.voice
+
+
+def test_whatever_keeps_the_pace_of_speech_is_a_voice() -> None:
+    burst = Burst(None)
+    said = feed(burst, [(0.02 * n, 100 + n) for n in range(PACE)])
+    assert said == [False] * (PACE - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "length"),
+    [
+        pytest.param(0.002, 200, id="at the line's speed"),
+        pytest.param(PACE_GAP_S + 0.01, 200, id="too rare"),
+        pytest.param(0.02, PACE_LONGEST + 1, id="too long"),
+    ],
+)
+def test_reports_do_not_keep_it(gap_s: float, length: int) -> None:
+    burst = Burst(None)
+    assert not any(feed(burst, [(gap_s * n, length + n) for n in range(2 * PACE)]))
 
 
 def test_the_contract_changes_with_what_the_features_mean(monkeypatch: pytest.MonkeyPatch) -> None:
