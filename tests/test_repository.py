@@ -131,7 +131,8 @@ def test_pickle_is_nowhere(path: Path) -> None:
     # joblib spreads work over processes in one place; its files, which are pickles, are none of ours
     taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "joblib"]
     assert "joblib" not in imported(tree) or (taken and name(path) == "guard/learning/parallel.py")
-    assert {alias.name for node in taken for alias in node.names} <= {"Parallel", "delayed", "parallel_config"}
+    names = {alias.name for node in taken for alias in node.names}
+    assert names <= {"Parallel", "delayed", "parallel_config"}
 
 
 @pytest.mark.parametrize("path", [*PRODUCT, *TESTS], ids=name)

@@ -108,7 +108,8 @@ def write_tables(summary: dict[str, Any]) -> str:
             )
     lines += ["", "| feature | importance |", "| --- | --- |"]
     ranks = summary["feature_importance"]
-    lines += [f"| `{name}` | {round(ranks[name], 4) + 0.0:.4f} |" for name in sorted(ranks, key=lambda name: -ranks[name])]
+    order = sorted(ranks, key=lambda name: -ranks[name])
+    lines += [f"| `{name}` | {round(ranks[name], 4) + 0.0:.4f} |" for name in order]
     if summary["wrong"]:
         lines += ["", "| wrong about | truth | score |", "| --- | --- | --- |"]
         lines += [f"| {row['capture']} | {row['label']} | {row['score']:.3f} |" for row in summary["wrong"]]
