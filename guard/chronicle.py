@@ -94,6 +94,8 @@ def _tell_refusal(row: Row, journal: Journal, zone: tzinfo | None) -> list[tuple
         story.append((fields["justification"], _plain(meaning)))
     if fields["scope"]:
         story.append((f"scope {fields['scope']}", _plain(wording.SCOPES[Scope(fields["scope"])])))
+    if reason is Reason.CONDEMNED:
+        story.append(("first", _find_first(row, journal)))
     if fields["passed"]:
         story.append(("but", "it passed all the same: the gate was in monitor, or the Echo was paused"))
     if fields["after_virtual_reset"]:
@@ -126,6 +128,15 @@ def _tell_room(row: Row, journal: Journal, zone: tzinfo | None) -> str:
 def _tell_since(row: Row, zone: tzinfo | None) -> str:
     source = row.fields["source"]
     return f"since {format_time(row.began, zone)}" + (f" (by {source})" if source else "")
+
+
+def _find_first(row: Row, journal: Journal) -> str:
+    """Say why a connection was condemned that is only refused as such by now."""
+    found = journal.find_refusals(row.fields["run"], row.fields["device"], row.fields["flow"])
+    first = next((other for other in found if other.fields["reason"] != Reason.CONDEMNED), None)
+    if first is None or first.began > row.fields["ended"]:
+        return "an event condemned it: the microphone was muted while its data was under way"
+    return f"{_plain(wording.REASONS[Reason(first.fields['reason'])])} (wakeguard why {first.id})"
 
 
 def _find_refusal(row: Row, journal: Journal) -> str:

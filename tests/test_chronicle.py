@@ -139,6 +139,21 @@ def test_a_refused_connection_leads_to_its_refusal(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [((REFUSAL,), "nobody said the wake word (wakeguard why r1)"), ((), "an event condemned it")],
+)
+def test_a_condemned_connection_is_told_from_its_beginning(
+    tmp_path: Path, before: tuple[schema.Refusal, ...], first: str
+) -> None:
+    store = Store(tmp_path / FILE_NAME, days=30, max_bytes=10_000_000)
+    store.write([*before, REFUSAL._replace(reason="condemned", began=T + 61_000)])
+    with Journal(store.path) as journal:
+        story = dict(tell(journal.read(Filter())[-1], journal, UTC))
+    assert story["first"].startswith(first)
+    store.close()
+
+
 @pytest.mark.parametrize("kind", [*NoticeKind, "sensor_lost", "queue_full"])
 def test_every_notice_has_a_meaning(kind: str) -> None:
     assert NOTICES[str(kind)]

@@ -185,3 +185,17 @@ def test_settings_hold_every_device(tmp_path: Path) -> None:
     settings = make_settings(load_config(scene.path))
     assert list(settings.devices) == ["kitchen"]
     assert not settings.devices["kitchen"].balanced
+
+
+def test_a_policy_chosen_meanwhile_outlives_a_reload_that_does_not_speak_of_it(scene: Scene) -> None:
+    answers: list[Any] = []
+    scene.policies.request(["kitchen"], "balanced", answers.append)
+    scene.policies.wait()
+    assert answers == [[{"device": "kitchen", "policy": "balanced", "file": "strict"}]]
+    assert scene.settings[-1][0].devices["kitchen"].balanced is True
+    scene.change("[sensors]", "[sensors]\n[limits.hold]\nhold_s = 0")
+    assert scene.settings[-1][0].devices["kitchen"].balanced is True
+    assert scene.taken_over[-1].get_policies() == {"kitchen": "balanced"}
+    scene.change('policy = "strict"', 'policy = "balanced"')
+    scene.change('policy = "balanced"', 'policy = "strict"')
+    assert scene.settings[-1][0].devices["kitchen"].balanced is True  # the file says again what it said then
