@@ -34,7 +34,7 @@ from guard.netfilter.queue import PacketQueue
 from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
 from guard.pauses import Pauses
-from guard.policies import PolicySwitch
+from guard.policies import PolicySwitch, warn_without_model
 from guard.recorded import Recorder
 from guard.recording import Recording
 from guard.reload import Reload, make_settings
@@ -98,6 +98,7 @@ class _Daemon:
         chosen = state.load_policies()
         self._policies = PolicySwitch(chosen, store=state.store_policies, call=self._loop.call, log=log)
         effective = self._policies.overlay(config)
+        warn_without_model(effective, log)
         self._forced = effective.get_policies()
         self._settings = make_settings(effective)
         self._policy = config.load_limits().make_policy()

@@ -17,6 +17,7 @@ from guard.config import POLICIES, Config
 from guard.control import Answer
 from guard.errors import ControlError
 from guard.remedies import suggest
+from guard.rules import find_voice_model
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -27,6 +28,14 @@ class Choice(NamedTuple):
 
     policy: str
     instead_of: str
+
+
+def warn_without_model(config: Config, log: FilteringBoundLogger) -> None:
+    """Say so where a device is to be balanced and the voice model cannot be used: then it is strict."""
+    _, fault = find_voice_model()
+    balanced = [name for name, policy in config.get_policies().items() if policy == "balanced"]
+    if fault is not None and balanced:
+        log.warning("model_missing", devices=balanced, falls_back_to="strict", fault=fault)
 
 
 class PolicySwitch:
@@ -126,4 +135,5 @@ class PolicySwitch:
         self._chosen = chosen
         self.apply()
         self._log.info("policy", policy=policy, devices=list(devices))
+        warn_without_model(self.overlay(self.get_config()), self._log)
         answer(self.tell(devices))

@@ -88,7 +88,7 @@ REASONS: dict[Reason, str] = {
     Reason.FLOW_TABLE_FULL: "more connections than the gate remembers",
     Reason.QUEUE_FULL: "the kernel queue overflowed; counted from the kernel's own counters",
     Reason.SENSOR_LOST: "the mute sensor has fallen silent",
-    Reason.MODEL_MISSING: "the voice model is missing (no policy needs it yet)",
+    Reason.MODEL_MISSING: "the voice model is missing: balanced gives no budget without it",
     Reason.ENGINE_ERROR: "a fault in the gate itself",
     Reason.STARTING: "the mute sensor has not reported yet",
 }
@@ -147,7 +147,7 @@ ADVICE: dict[Reason, str] = {
     Reason.QUEUE_FULL: "look at the load of this machine: it judges more slowly than packets come",
     Reason.SENSOR_LOST: "see whether `wakeguard sense` runs and its light sensor is connected "
     "(docs/hardware.md)",
-    Reason.MODEL_MISSING: "install the voice model, or choose `wakeguard policy strict`",
+    Reason.MODEL_MISSING: "reinstall wakeguard: its voice model is missing or damaged",
     Reason.ENGINE_ERROR: _FAULT,
     Reason.STARTING: "nothing: the sensor reports within seconds of its start. If not, see whether "
     "`wakeguard sense` runs",

@@ -52,6 +52,8 @@ def _print_device(console: Any, device: dict[str, Any]) -> None:
     if device["paused_left_s"] is not None:
         end = format_end(device["paused_left_s"])
         console.print(f"[bold yellow]paused[/]: everything passes until {end}")
+    if device["policy"] == "balanced" and device["model"] is None:
+        console.print("[bold red]model_missing[/]: no voice model, so balanced is as strict as strict")
     console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
     if device["passed_by_kernel"]:
         console.print(f"acknowledgements passed by the kernel: {device['passed_by_kernel']:,}")
