@@ -143,6 +143,14 @@ def test_a_gate_that_stands_still_or_dies_is_started_anew(machine: Container) ->
     assert get_starts(machine, GATE) == 2, "`off` is no failure"
 
 
+def test_a_state_that_root_left_is_taken_over(machine: Container) -> None:
+    machine.call(*SETUP)
+    stored = 'umask 077; echo \'{"version": 1, "mode": "enforce"}\' >/var/lib/wakeguard/mode.json'
+    machine.call("sh", "-c", stored)
+    machine.call("systemctl", "restart", GATE)
+    assert read_status(machine)["mode"] == "enforce"
+
+
 def test_the_sensors_hear_without_network_and_without_a_right(machine: Container) -> None:
     machine.call(*SETUP, "--sense")
     assert machine.get(SENSE, "ActiveState") == "active"
