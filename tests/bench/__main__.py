@@ -24,6 +24,7 @@ PAGE_ORDER = (
     "engine",
     "instructions",
     "kinds",
+    "voice",
     "replay",
 )
 GROWTH_ORDER = ("growth-flows", "growth-devices", "growth-capture", "growth-idle", "growth-pi")
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "naive": (_LIVE, "naively", "run_section"),
     "engine": ((), "engine", "run_section"),
     "instructions": (("valgrind",), "instructions", "run_section"),
+    "voice": ((), "voice", "run_section"),
     "replay": ((), "replay", "run_section"),
     "growth": ((), "growth", "run_section"),
 }
