@@ -26,7 +26,7 @@ fi
 # Taken where the release has it: Debian 12 does not, and its Python gets PyPI's.
 test_options=(python3-lgpio)
 demo_estimate="about 80 MB of Debian packages and 25 MB of Python packages; 1 minute on a PC, 3 on a Raspberry Pi 4"
-test_estimate="about 185 MB of Debian packages, 90 MB of Python packages, a kernel of 121 MB for a virtual machine and, where npm is installed, 5 MB of Grafana's types; 2 minutes on a PC, 6 on a Raspberry Pi 4"
+test_estimate="about 185 MB of Debian packages, 215 MB of Python packages, a kernel of 121 MB for a virtual machine and, where npm is installed, 5 MB of Grafana's types; 2 minutes on a PC, 6 on a Raspberry Pi 4"
 
 say() { printf '%s\n' "$*"; }
 fail() {
