@@ -106,13 +106,16 @@ def tail(
         chosen = _choose(kinds, refused=refused)
         wanted_device = _check_device(device, config, journal)
         after = journal.get_ends()
-        while True:
-            _have_written(config)
+    while True:
+        _have_written(config)
+        with _open(config) as journal:  # opened anew: a damaged file may have been set aside meanwhile
+            ends = journal.get_ends()
+            after = {kind: number if number <= ends[kind] else 0 for kind, number in after.items()}
             rows = journal.read(Filter(kinds=chosen, device=wanted_device, after=after))
-            for row in rows:
-                show(row)
-                after[row.kind] = max(after[row.kind], int(row.id[1:]))
-            time.sleep(FOLLOW_S)
+        for row in rows:
+            show(row)
+            after[row.kind] = max(after[row.kind], int(row.id[1:]))
+        time.sleep(FOLLOW_S)
 
 
 @click.command()
