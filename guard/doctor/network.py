@@ -137,7 +137,7 @@ def check_forwarding(situation: Situation) -> Finding:
 
 def check_ipv6(situation: Situation) -> Finding:
     """See whether the Echo could reach the Internet by IPv6 on another way than through here."""
-    if situation.kind is not interface.Kind.PLAIN:
+    if situation.kind in (interface.Kind.BRIDGE_PORT, None) or _is_plain_bridge(situation):
         return absent("on a bridge IPv6 takes the way of IPv4")
     lan = situation.get_config().network.lan
     rows: list[dict[str, Any]] = json.loads(

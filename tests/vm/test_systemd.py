@@ -123,6 +123,25 @@ def test_from_setup_to_a_second_boot_and_off_again(home: Household, machine: Con
     assert "Nothing of Wakeguard" in machine.call("wakeguard", "uninstall", "--yes")
 
 
+def test_on_a_bridge_frames_come_by_too(tmp_path: Path) -> None:
+    with Household(bridged=True) as home, Container(tmp_path / "machine", home.gate) as machine:
+        files = list_files(machine)
+        said = machine.call(*(word.replace("lan0", "br0") for word in SETUP))
+        assert "Place: bridge" in said
+        machine.call("wakeguard", "mode", "enforce")
+        assert "All is well." in machine.call("wakeguard", "doctor")
+        with TlsCloud(home) as cloud:
+            with cloud.connect() as stream:
+                assert talks_in_vain(stream, 20_000)
+            assert cloud.received == 0
+            assert "wakeguard" in machine.call("nft", "list", "ruleset")
+            machine.call("wakeguard", "uninstall", "--yes")
+            assert "wakeguard" not in machine.call("nft", "list", "ruleset").lower()
+            assert list_files(machine) == files
+            with cloud.connect() as stream:
+                cloud.deliver(stream, 20_000)
+
+
 def test_a_gate_that_stands_still_or_dies_is_started_anew(machine: Container) -> None:
     machine.call(*SETUP)
     first = read_status(machine)["pid"]
