@@ -288,6 +288,7 @@ def test_ours_beats_what_the_paper_prints(captures: list[PaperCapture]) -> None:
 
 @pytest.mark.captures
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # twenty-two forests: a minute and a half of one core
 def test_the_page_is_what_the_code_writes(captures: list[PaperCapture]) -> None:
     assert PAGE.read_text(encoding="utf-8") == write_page(captures, None), "run: python -m tests.paper_page"
 
