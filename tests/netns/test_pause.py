@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from guard.core.event import AliveEvent, MuteState, WakeEvent, format_line
 from guard.errors import ControlError
 from guard.telemetry.journal import Filter, Journal
 from tests.netns.gate import GateProcess, TlsCloud, talks_in_vain
@@ -108,3 +110,23 @@ def test_each_echo_has_its_own_pause_interaction_and_policy(routed: Household, t
         assert [row["policy"] for row in gate.ask("status")["devices"]] == ["strict", "balanced"]
         assert gate.call("policy", "strict").returncode == 0
         assert [row["policy"] for row in gate.ask("status")["devices"]] == ["strict", "strict"]
+
+
+def test_each_echo_has_its_own_sensor_and_none_speaks_for_another(routed: Household, tmp_path: Path) -> None:
+    device = 'addresses = ["10.77.0.2"]\n[[device]]\nname = "bath"\naddresses = ["10.77.0.3"]'
+    extra = f'[sensors]\nsocket = "{tmp_path}/run/{{device}}.sock"\n'
+    with GateProcess(routed, tmp_path, device=device, extra=extra) as gate:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sensor:
+            sensor.connect(f"{tmp_path}/run/bath.sock")
+            now = time.monotonic()
+            for event in (AliveEvent(now, MuteState.UNMUTED, hears=True), WakeEvent(now, "alexa")):
+                sensor.send(format_line(event).encode())
+        wait_until(lambda: gate.ask("status")["devices"][1]["interactions"] == 1)
+        kitchen, bath = gate.ask("status")["devices"]
+        assert (kitchen["mute"], kitchen["interactions"], kitchen["closed"]) == ("unknown", 0, "starting")
+        assert kitchen["sensor"]["accepted"] == 0
+        assert (bath["mute"], bath["sensor"]["accepted"]) == ("unmuted", 2)
+        gate.ask("journal")
+        with Journal(tmp_path / "state" / "journal.sqlite") as journal:
+            rows = journal.read(Filter(kinds=("interaction", "mute")))
+        assert {row.fields["device"] for row in rows} == {"bath"}
