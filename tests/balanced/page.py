@@ -27,7 +27,7 @@ _HEAD = """# Balanced: what it gives, and what it costs
 Written by `sudo python -m tests.balanced`; with `--senders` all but the first two tables anew.
 
 Under `strict` nothing passes without a wake word, and Alexa's telemetry and upkeep cut her connections
-all day. Under `balanced` they may use a budget, and the voice detector decides who may: this
+all day. Under `balanced` they may use a budget, and the [voice detector](model.md) decides who may: this
 page is its trial.
 
 ## A day with it
@@ -69,8 +69,7 @@ no run shows within the {probe:.0f} ms that the first of them waits.
 
 **The uploads of the captures themselves**, record by record at their own times, each with full budgets on
 a connection of its own: of {count} uploads with {sent:,} bytes of speech, {clean} leave nothing and
-{dirty} leave {left:,} bytes in all.
-{told}
+{dirty} leave {left:,} bytes in all. {told}
 """
 _ODD = """
 ## As no Echo was seen to speak
