@@ -236,7 +236,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         table.add_column(name, justify="right")
     for name, row in summary["detectors"].items():
         shares = [
-            f"{row[kind]:.1%} ({row[kind + '_95'][0]:.1%} to {row[kind + '_95'][1]:.1%})"
+            f"{row[kind]:.1%} ({100 * row[kind + '_95'][0]:.1f} to {100 * row[kind + '_95'][1]:.1f})"
             for kind in ("precision", "recall")
         ]
         counts = [f"{row[kind]:,}" for kind in ("found", "missed", "false", "right")]

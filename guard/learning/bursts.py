@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from guard.core.burst import FEATURES, get_contract
 from guard.learning.columns import Column, Kind
+from guard.learning.examples import AFTER_S, BEFORE_S
 from guard.learning.features import BurstRow, RunRow, read_capture
 from guard.learning.source import Source, Upload
 
@@ -27,7 +28,6 @@ __all__ = ["BURST_COLUMNS", "LABELS", "get_contract", "write_bursts"]
 LABELS: Final = ("control", "voice")
 UNLABELLED: Final = "unlabelled"
 SILENT: Final = frozenset({"microphone_mute", "no_wake_word", "music_stream"})
-MARGIN_S = 1.0  # a row belongs to an upload when it lies so near: the burst's pause
 
 _MEANINGS: Final = {  # of FEATURES; what is missing here would fail a test
     "records": ("", "records of the burst so far"),
@@ -122,7 +122,7 @@ def get_label(source: Source, row: BurstRow) -> tuple[int | None, Upload | None]
     """Return 1, 0 or None, see the module, and the upload that makes it a voice."""
     if source.uploads is None:
         return (0 if source.condition in SILENT else None), None
-    within = [up for up in source.uploads if up.begin_s - MARGIN_S <= row.now <= up.end_s + MARGIN_S]
+    within = [up for up in source.uploads if up.begin_s - BEFORE_S <= row.now <= up.end_s + AFTER_S]
     for upload in within:
         if _is_on(upload, row.flow):
             return 1, upload

@@ -9,10 +9,10 @@ Refuses to know: the vector (``guard.core.burst``), labels (``examples``), files
         row.vector  # FEATURES after a record
 
 ``iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]``: a row for each record of application
-data that is as long as the four before it in its burst (no pause of a second on the connection): the gate asks
-its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables, that
-is read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last says
-most. CaptureError for what cannot be read.
+data that is as long as the four before it in its burst (no pause of a second on the connection): the gate
+asks its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables,
+that is read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last
+says most. CaptureError for what cannot be read.
 """
 
 from __future__ import annotations

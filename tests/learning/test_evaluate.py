@@ -113,7 +113,7 @@ def test_the_terminal_gets_the_figures(
     assert main(["evaluate", *map(str, datasets), "--model", str(model)]) == 0
     output = capsys.readouterr()
     assert output.err == ""
-    for word in ("stump on 14 bursts", "gate", "certain rule", "100.0% (61.0% to 100.0%)", "median"):
+    for word in ("stump on 14 bursts", "gate", "certain rule", "100.0% (61.0 to 100.0)", "median"):
         assert word in output.out
 
 
