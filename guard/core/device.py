@@ -200,6 +200,8 @@ class Device:
         """Apply what the flow's past and this answer mean for each other."""
         if flow is None:
             return answer
+        if flow.condemned:
+            self.flows.note_condemned(flow)
         if flow.condemned and self.enforce:
             if flags & RST and answer.reason is Reason.TCP_CONTROL and answer.verdict is _ACCEPT:
                 return answer  # the device may say that it gives up
@@ -360,6 +362,7 @@ class Device:
         """Refuse the flow from now on, or say that enforce would; what waits on it is refused as well."""
         if self.enforce:
             flow.condemned = True
+            self.flows.note_condemned(flow)
         elif flow.reset_at is None:
             flow.reset_at = now
         self.watch.refuse(flow, now)
@@ -368,16 +371,18 @@ class Device:
             hold.deadline = now
             self._on_deadline(now)
 
-    def get_room(self) -> int:
-        """Return how many bytes beyond a gap one stream may keep now.
+    def get_room(self, flow: Flow) -> int:
+        """Return how many bytes beyond a gap one stream of ``flow`` may keep now.
 
         What is beyond gaps has half of the room: however much it is, retransmissions can be verified.
         """
         ledger = self.flows.ledger
         if ledger.kept_bytes > self.kept_limit // 2:
-            self.flows.make_room()
+            self.flows.make_room(flow)
             if ledger.kept_bytes > self.kept_limit // 2:
                 return 0
+        if flow.condemned:
+            self.flows.note_condemned(flow)
         return self._pending_limit
 
     def over_rate(self, now: float) -> Decision:

@@ -144,7 +144,7 @@ class Engine:
                             if server.records:
                                 server.records.clear()
                         else:
-                            flow.receive_downstream(packet, offset, size, seq, now, state.get_room())
+                            flow.receive_downstream(packet, offset, size, seq, now, state.get_room(flow))
                     elif flow.down is None:
                         flow.begin_downstream(seq)
                 else:
@@ -196,6 +196,7 @@ class Engine:
                             reset_at is not None
                             and flow.held_seq is None
                             and flow.answered
+                            and not flow.condemned
                             and not state.enforce
                             and answer.verdict is not _HOLD
                             and reset_at >= state.wakes_at

@@ -208,6 +208,7 @@ class FlowTable:
     """The flows of one device by the keys of both directions; at most ``max_flows`` of them."""
 
     __slots__ = (
+        "_condemned",
         "_flows",
         "_lives",
         "_observed",
@@ -234,6 +235,8 @@ class FlowTable:
         self._observed = observed
         self._flows: dict[bytes, Flow] = {}
         self._lives: dict[bytes, int] = {}
+        # condemned flows that may keep bytes, so that nobody has to look for them; a dict, for its order
+        self._condemned: dict[Flow, None] = {}
         self.heartbeats = heartbeats
         self.handshakes = handshakes
         self.ledger = Ledger()
@@ -290,12 +293,23 @@ class FlowTable:
         self._flows.pop(flow.key, None)
         self._flows.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
         flow.forget_bytes()
+        self._condemned.pop(flow, None)
 
-    def make_room(self) -> None:
-        """Forget what condemned flows keep: their bytes are never acknowledged, and none will pass."""
-        for flow in self:
-            if flow.condemned:
-                flow.forget_bytes()
+    def note_condemned(self, flow: Flow) -> None:
+        """Take it that a condemned flow may have come to keep bytes."""
+        self._condemned[flow] = None
+
+    def make_room(self, flow: Flow) -> None:
+        """Forget what condemned flows keep: their bytes are never acknowledged, and none will pass.
+
+        ``flow`` is the one whose packet needs the room. A flow is visited once for each time it was noted, so
+        the cost does not grow with the table.
+        """
+        if flow.condemned:
+            self._condemned[flow] = None
+        for condemned in self._condemned:
+            condemned.forget_bytes()
+        self._condemned.clear()
 
     def expire(self, now: float) -> None:
         """Forget the flows that have been idle for too long, and what idle flows keep in memory."""

@@ -91,7 +91,7 @@ def receive_payload(
     else:
         old = distance(up.next_seq, seq)
         if old < 0:
-            up.put_aside(seq, packet, offset, size, device.get_room())
+            up.put_aside(seq, packet, offset, size, device.get_room(flow))
             return device.judge.judge_app_data(size, now, Reason.OUT_OF_ORDER)
         if old >= size:
             return _judge_retransmission(device, flow, packet, offset, size, seq, now)
@@ -120,7 +120,7 @@ def judge_payload(
     up = flow.up
     ledger = device.ledger
     if ledger.kept_bytes > device.kept_limit:
-        device.flows.make_room()
+        device.flows.make_room(flow)
     if up.unacked_bytes > device.unacked_limit or ledger.kept_bytes > device.kept_limit:
         up.forget_seen()
         return device.judge.judge_app_data(size, now, Reason.RETRANSMISSION_BUFFER)
@@ -226,6 +226,6 @@ def receive_down(
     if size:
         if flow.answers:
             device.context.hear_answer(now)
-        flow.receive_downstream(packet, offset, size, seq, now, device.get_room())
+        flow.receive_downstream(packet, offset, size, seq, now, device.get_room(flow))
     elif flow.down is None:
         flow.begin_downstream(seq)

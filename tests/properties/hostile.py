@@ -283,14 +283,16 @@ class Watch:
         assert state.holds.bytes <= policy.hold_device_bytes
 
     def check_books(self) -> None:
-        """The ledger says what is really kept."""
+        """The ledger says what is really kept, and no condemned flow keeps bytes that nobody would find."""
         kept = 0
         for flow in self._state.flows:
+            before = kept
             for stream in (flow.up, flow.down):
                 if stream is not None:
                     sizes = [len(chunk[1]) + CHUNK_BYTES for chunk in (*stream.chunks, *stream.pending)]
                     kept += sum(sizes)
                     assert stream.unacked_bytes + stream.gap_bytes == sum(sizes)
+            assert kept == before or not flow.condemned or flow in self._state.flows._condemned
             for side in (flow.conversation.client, flow.conversation.server):
                 assert len(side.header) < 5
                 assert side.sink is None or len(side.sink) <= 1 << 14
