@@ -360,5 +360,5 @@ def test_a_hundred_devices_share_one_engine_and_are_judged_apart(
         lines = replayed(tmp_path, name, capsys)
         assert len(lines) == packets
         assert {line["verdict"] for line in lines} == {"accept"}  # each by its own wake word
-        number = name.partition("-")[2]
-        assert {line["flow"].split()[1].rpartition(":")[0] for line in lines} == {f"10.1.{number}.2"}
+        home = f"10.1.{name.partition('-')[2]}.2"
+        assert {line["flow"].split()[1].rpartition(":")[0] for line in lines} == {home}
