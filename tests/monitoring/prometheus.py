@@ -80,7 +80,7 @@ class Prometheus:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
         try:
-            return self._get("/-/ready")[0] == http.client.OK
+            return fetch(self._namespace, PORT, "/-/ready")[0] == http.client.OK
         except OSError:
             return False
 
@@ -109,21 +109,23 @@ class Prometheus:
         return metadata
 
     def _ask(self, path: str, **fields: object) -> Any:
-        status, body = self._get(f"{path}?{urllib.parse.urlencode(fields)}")
+        status, body = fetch(self._namespace, PORT, f"{path}?{urllib.parse.urlencode(fields)}")
         answer = json.loads(body)
         assert status == http.client.OK, answer
         return answer["data"]
 
-    def _get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
-        connection.sock = self._namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            connection.sock.connect(("127.0.0.1", PORT))
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+
+def fetch(namespace: Namespace, port: int, path: str) -> tuple[int, bytes]:
+    """Return status and body of a page that somebody serves in the namespace, on its loopback."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.sock = namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.sock.connect(("127.0.0.1", port))
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 def _read_points(pairs: Sequence[Sequence[Any]]) -> tuple[tuple[float, float], ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from guard.lab.namespaces import DEVICES
 from guard.lab.scenario import MICROPHONE_MUTE, NO_WAKE_WORD, NORMAL_CONVERSATION
 from guard.telemetry.journal import Journal
 from guard.telemetry.journal_store import FILE_NAME
@@ -95,6 +98,22 @@ def test_prometheus_takes_each_metric_for_what_it_is(seen: Observation) -> None:
         name = row.name.removesuffix("_total")
         assert kinds.get(row.name, kinds.get(name)) == row.kind
     assert set(PROCESS_METRICS) <= set(kinds) | {f"{name}_total" for name in kinds}
+
+
+@pytest.mark.promtool
+def test_promtool_finds_no_fault_in_what_a_real_gate_exposes(seen: Observation) -> None:
+    command = ("promtool", "check", "metrics")
+    done = subprocess.run(command, input=seen.exposed, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_no_address_of_the_household_is_exposed(seen: Observation) -> None:
+    assert 'device="eager"' in seen.exposed
+    for device in DEVICES:
+        for address in (device.mac, device.address, *device.cloud.values()):
+            assert address not in seen.exposed
+    for reference in ("192.0.2.", "198.51.100.", "2001:db8"):
+        assert reference not in seen.exposed
 
 
 def test_a_device_has_no_more_series_than_the_documents_say(seen: Observation) -> None:

@@ -21,10 +21,11 @@ from guard.lab.namespaces import DEVICES
 from guard.lab.runner import Runner, make_phases
 from guard.lab.scenario import Situation
 from tests.monitoring.panels import PANELS, Query
-from tests.monitoring.prometheus import Prometheus, Series
+from tests.monitoring.prometheus import Prometheus, Series, fetch
 from tests.netns.household import Namespace, wait_until
 
 PERIOD_SCALE: Final = 0.05
+GATE_PORT: Final = 9917
 _WAIT_S: Final = 20.0
 _TRIES: Final = 10
 
@@ -48,6 +49,7 @@ class Observation:
     metadata: dict[str, list[dict[str, str]]]
     up: list[Series]
     series: list[Series]  # how many there are of each metric and device
+    exposed: str  # the gate's own page
 
 
 class WatchedHousehold(KernelHousehold):
@@ -117,6 +119,7 @@ async def _walk(
             }
             alerts = prometheus.get_alerts()
             up = prometheus.ask("up")
+            exposed = fetch(household.namespace, GATE_PORT, "/metrics")[1].decode()
             await household.silence()
             raw, said = await _compare(prometheus, household)
             on_silence(household)
@@ -130,6 +133,7 @@ async def _walk(
                 rules=prometheus.get_rules(),
                 metadata=prometheus.get_metadata(),
                 up=up,
+                exposed=exposed,
                 series=prometheus.ask('count by (__name__, device) ({job="wakeguard"})'),
             )
     finally:
