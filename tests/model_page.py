@@ -118,7 +118,7 @@ captures four came so at most outside uploads, in the muted and idle ones never 
 A record of a voice's length, or one that may hold a whole pre-roll, waits up to 150 ms to see what follows.
 Each packet waits its own 150 ms, so that what came before a voice does not release its first records. When
 a run follows, all that waits is refused and the connection condemned; what of it had passed is counted
-(`wakeguard_voice_bytes_before_refusal`, see [metrics.md](metrics.md)).
+(`wakeguard_voice_before_refusal_bytes`, see [metrics.md](metrics.md)).
 
 **A wake word that our microphone did not hear.** Speech from before the wake word leaves faster than anybody
 speaks: {BURST_LEAD_S} s more of it than the time that passed, within {BURST_S} s, or one record of more
