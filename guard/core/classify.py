@@ -20,13 +20,13 @@ The client's side as a table (S = ServerHello was read, F = the client's Finishe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from math import inf
+from typing import Final, Protocol
 
 from guard.core.budget import TokenBucket
 from guard.core.burst import CONTROL_BYTES, UNKNOWN_CONTROL_LENGTH, Burst
-from guard.core.hello import ClientHello, Outcome, parse_client_hello, parse_server_hello
+from guard.core.hello import Outcome, parse_client_hello, parse_server_hello
 from guard.core.policy import Heartbeat, Policy
 from guard.core.suite import TLS_1_3, Suite, get_suite
 from guard.core.tls import (
@@ -43,6 +43,7 @@ from guard.core.voice import MAX_GAP_S, VoiceRun, get_pre_roll_lengths, get_voic
 
 _FRAMED = Framing.FRAMED
 _ALERT_BYTES = 2  # RFC 8446, 6
+_NEVER: Final = -inf  # one float for all connections
 _PINGS_OWED = 4  # replies that a server can have coming at most
 _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
 
@@ -53,8 +54,18 @@ def _get_asked(heartbeats: frozenset[int], suite: Suite | None) -> frozenset[int
     return heartbeats.union(get_voice_lengths(suite), get_pre_roll_lengths(suite))
 
 
-def _ignore(_now: float) -> None:
-    """Take no notice."""
+@cache
+def _get_beats(heartbeats: tuple[Heartbeat, ...], suite: Suite | None) -> dict[int, Heartbeat]:
+    """Return record length -> heartbeat under a suite; the same dict for all connections, only read."""
+    return {} if suite is None else {suite.get_length(beat.plaintext): beat for beat in heartbeats}
+
+
+class VoiceListener(Protocol):
+    """Whoever is told when a run of records becomes a voice, or a burst of it."""
+
+    def hear_voice(self, now: float) -> None:
+        """Take notice."""
+        ...
 
 
 class Conversation:
@@ -67,14 +78,15 @@ class Conversation:
         "_certificate_bytes",
         "_certificate_records",
         "_control_length",
+        "_early_data",
         "_flight_bytes",
         "_handshakes",
         "_hello_bytes",
         "_hello_cap",
         "_last_beat",
         "_lengths",
+        "_listener",
         "_malformed",
-        "_on_voice",
         "_pings_out",
         "_pings_owed",
         "_policy",
@@ -83,7 +95,6 @@ class Conversation:
         "_voice_lengths",
         "burst",
         "client",
-        "client_hello",
         "finished",
         "gap_reason",
         "heartbeat_reply",
@@ -101,19 +112,19 @@ class Conversation:
         handshakes: TokenBucket,
         *,
         from_start: bool,
-        on_voice: Callable[[float], None] = _ignore,
+        listener: VoiceListener | None = None,
     ) -> None:
         framing = Framing.START if from_start else Framing.UNKNOWN
         self._policy = policy
         self._bucket = bucket  # the device's heartbeats
         self._handshakes = handshakes  # and its bytes of handshakes
-        self._on_voice = on_voice  # called when a run of records becomes a voice, or a burst of it
+        self._listener = listener
         self.client = RecordStream(self._on_client_record, framing)
         self.server = RecordStream(self._on_server_record, framing)
         if from_start:
             self.client.sink = bytearray()
             self.server.sink = bytearray()
-        self.client_hello: ClientHello | None = None
+        self._early_data = False  # offered in the ClientHello, of which nothing else is kept
         self.version = 0  # negotiated; 0 until the ServerHello was read
         self.suite: Suite | None = None
         self.finished = False
@@ -121,10 +132,10 @@ class Conversation:
         self.heartbeat_reply = False
         self.voice: VoiceRun | None = None  # from the first record of a voice's length on
         self.burst: Burst | None = None  # where all of the application data is looked at: ``observe``
-        self.probe_at = -inf  # when the last record came with which a voice may begin
+        self.probe_at = _NEVER  # when the last record came with which a voice may begin
         self._voice_lengths = get_voice_lengths(None)
         self._pre_roll_lengths = get_pre_roll_lengths(None)
-        self._pre_roll_at = -inf  # when the last record came that may hold a whole pre-roll
+        self._pre_roll_at = _NEVER  # when the last record came that may hold a whole pre-roll
         self._control_length = UNKNOWN_CONTROL_LENGTH  # of the longest record that holds no speech
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
@@ -137,7 +148,8 @@ class Conversation:
         if not from_start:
             self.server.asked = self._lengths
             self._ask()
-        self._last_beat: dict[int, float] = {}  # record length -> when it was last a heartbeat
+        # record length -> when it was last a heartbeat; None before the first, most connections have none
+        self._last_beat: dict[int, float] | None = None
         self._pings_out = 0  # PINGs of the device that the server has not answered
         self._pings_owed = 0  # PINGs of the server that the device may answer
 
@@ -198,7 +210,7 @@ class Conversation:
 
     def _before_finished(self, length: int) -> int:
         """Judge record 23 before the client's Finished: in TLS 1.3 it may be that, or a certificate."""
-        if self.client_hello is not None and self.client_hello.early_data:
+        if self._early_data:
             return self._app_data(Reason.EARLY_DATA)
         suite = self.suite
         if suite is None or self.version != TLS_1_3 or self._malformed:
@@ -244,11 +256,13 @@ class Conversation:
                 return self._charge_beat(now)
             if self._pings_out < _PINGS_OWED:
                 self._pings_out += 1
-        last = self._last_beat.get(length)
+        last = None if self._last_beat is None else self._last_beat.get(length)
         if last is not None and now - last < beat.period_s * self._policy.heartbeat_slack:
             return self._app_data(Reason.HEARTBEAT_TOO_SOON)
         kind = self._charge_beat(now)
         if kind == KIND_SYN:
+            if self._last_beat is None:
+                self._last_beat = {}
             self._last_beat[length] = now
         return kind
 
@@ -288,8 +302,8 @@ class Conversation:
             self._pre_roll_at = self.probe_at = now
         if self.burst is not None and length > self._control_length:
             became = self.burst.receive(length, now, lattice=speech is not None) or became
-        if became:
-            self._on_voice(now)
+        if became and self._listener is not None:
+            self._listener.hear_voice(now)
 
     def _ask(self) -> None:
         """Set which records the framing must ask about; the others are application data without a word."""
@@ -326,10 +340,10 @@ class Conversation:
     def _read_hellos(self) -> None:
         """Read what the sinks have collected; each hello once."""
         sink = self.client.sink
-        if sink is not None and self.client_hello is None:
+        if sink is not None:
             outcome, client_hello = parse_client_hello(sink)
             if outcome is not Outcome.NEED_MORE:
-                self.client_hello = client_hello
+                self._early_data = client_hello is not None and client_hello.early_data
                 self._malformed = outcome is Outcome.MALFORMED and bool(sink)
                 self.client.sink = None
         sink = self.server.sink
@@ -353,11 +367,7 @@ class Conversation:
         self._pre_roll_lengths = get_pre_roll_lengths(self.suite)
         if self.suite is not None:
             self._control_length = self.suite.get_length(CONTROL_BYTES)
-        self._lengths = (
-            {self.suite.get_length(beat.plaintext): beat for beat in self._policy.heartbeats}
-            if self.suite is not None
-            else {}
-        )
+        self._lengths = _get_beats(self._policy.heartbeats, self.suite)
         self.server.asked = self._lengths
         if self.finished:
             self._ask()

@@ -14,7 +14,7 @@ from guard.core.budget import TokenBucket
 from guard.core.classify import Conversation
 from guard.core.packet import TCP, format_key, reverse_key
 from guard.core.policy import Policy
-from guard.core.tcp import MASK, Ledger, Stream, distance
+from guard.core.tcp import MASK, Ledger, Reassembly, Stream, distance
 from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing
 from guard.core.verdict import Reason
 
@@ -69,10 +69,10 @@ class Flow:
         self.name: str | None = None  # made when asked for
         self._ledger = ledger
         self.up = Stream(next_seq, ledger)
-        self.down: Stream | None = None  # from the peer's first packet on
+        self.down: Reassembly | None = None  # from the peer's first packet on
         self._on_voice = on_voice
         self.conversation = Conversation(
-            policy, bucket, handshakes, from_start=isn is not None, on_voice=self._hear
+            policy, bucket, handshakes, from_start=isn is not None, listener=self
         )
         self.client = self.conversation.client
         self.server = self.conversation.server
@@ -88,7 +88,8 @@ class Flow:
         self.held_seq: int | None = None  # the first byte that waits for a wake word
         self.last_seen = 0.0
 
-    def _hear(self, now: float) -> None:
+    def hear_voice(self, now: float) -> None:
+        """Pass on that its records have become a voice."""
         self._on_voice(self, now)
 
     def mark_inbound(self) -> None:
@@ -143,9 +144,9 @@ class Flow:
             self.client.lose()
             self.drain(now)
 
-    def begin_downstream(self, seq: int) -> Stream:
+    def begin_downstream(self, seq: int) -> Reassembly:
         """Take ``seq`` as the peer's first sequence number."""
-        self.down = Stream(seq, self._ledger)
+        self.down = Reassembly(seq, self._ledger)
         return self.down
 
     def receive_downstream(
@@ -180,7 +181,7 @@ class Flow:
         """Drop everything that is kept in memory."""
         self.up.forget_all()
         if self.down is not None:
-            self.down.forget_all()
+            self.down.forget_pending()
 
     def is_quiet(self) -> bool:
         """Say whether a bare acknowledgement of the device could change nothing and would be accepted.

@@ -41,24 +41,70 @@ class Ledger:
         self.kept_bytes = 0
 
 
-class Stream:
-    """One direction of a connection. ``next_seq`` is the first byte that has not been seen."""
+class Reassembly:
+    """What came beyond a gap in one direction. ``next_seq`` is the first byte that has not been seen."""
+
+    __slots__ = ("_ledger", "gap_bytes", "next_seq", "pending")
+
+    def __init__(self, next_seq: int, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.next_seq = next_seq
+        # beyond a gap, sorted by seq, kinds 0. Most streams never have one, and an empty list takes 56 bytes
+        self.pending: list[Chunk] | tuple[()] = ()
+        self.gap_bytes = 0  # kept in ``pending``
+
+    def put_aside(self, seq: int, packet: bytes, start: int, length: int, limit: int) -> bool:
+        """Keep bytes beyond the gap, within ``limit`` bytes in all; say whether they are there now."""
+        pending, base = self.pending, self.next_seq
+        beyond = (seq - base) & MASK
+        at = bisect_right(pending, beyond, key=lambda chunk: (chunk[0] - base) & MASK)
+        if at and ((pending[at - 1][0] - base) & MASK) + pending[at - 1][3] >= beyond + length:
+            return True  # sent again before the gap was filled
+        kept = len(packet) + CHUNK_BYTES
+        if self.gap_bytes + kept > limit:
+            return False
+        if not pending:
+            self.pending = pending = []
+        pending.insert(at, (seq, packet, start, length, 0))
+        self.gap_bytes += kept
+        self._ledger.kept_bytes += kept
+        return True
+
+    def take_pending(self) -> Chunk | None:
+        """Return bytes put aside that now continue the stream, trimmed to what is new, or None."""
+        while self.pending:
+            seq, packet, start, length, _ = self.pending[0]
+            seen = distance(self.next_seq, seq)
+            if seen < 0:
+                return None
+            del self.pending[0]
+            kept = len(packet) + CHUNK_BYTES
+            self.gap_bytes -= kept
+            self._ledger.kept_bytes -= kept
+            if seen < length:
+                return self.next_seq, packet, start + seen, length - seen, 0
+        return None
+
+    def forget_pending(self) -> None:
+        """Drop what was put aside."""
+        self._ledger.kept_bytes -= self.gap_bytes
+        self.gap_bytes = 0
+        self.pending = ()
+
+
+class Stream(Reassembly):
+    """The bytes of one direction, kept until they are acknowledged and can no longer come again."""
 
     __slots__ = (
-        "_ledger",
         "chunks",
         "finished",
         "floor_seq",
-        "gap_bytes",
-        "next_seq",
-        "pending",
         "unacked_bytes",
         "unacked_seq",
     )
 
     def __init__(self, next_seq: int, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.next_seq = next_seq
+        super().__init__(next_seq, ledger)
         self.unacked_seq = next_seq
         # nothing is known of the bytes before it, not even that they were acknowledged
         self.floor_seq = next_seq
@@ -66,8 +112,6 @@ class Stream:
         # deque takes 600 bytes
         self.chunks: list[Chunk] = []
         self.unacked_bytes = 0  # kept in ``chunks``
-        self.pending: list[Chunk] = []  # beyond a gap, sorted by seq, kinds 0
-        self.gap_bytes = 0  # kept in ``pending``
         self.finished = False  # FIN seen in order: it took a sequence number
 
     def append(self, packet: bytes, start: int, length: int, kinds: int) -> None:
@@ -93,36 +137,6 @@ class Stream:
             if not before & unresolved:
                 return
             chunks[at] = (seq, packet, start, length, before & ~unresolved | kinds)
-
-    def put_aside(self, seq: int, packet: bytes, start: int, length: int, limit: int) -> bool:
-        """Keep bytes beyond the gap, within ``limit`` bytes in all; say whether they are there now."""
-        pending, base = self.pending, self.next_seq
-        beyond = (seq - base) & MASK
-        at = bisect_right(pending, beyond, key=lambda chunk: (chunk[0] - base) & MASK)
-        if at and ((pending[at - 1][0] - base) & MASK) + pending[at - 1][3] >= beyond + length:
-            return True  # sent again before the gap was filled
-        kept = len(packet) + CHUNK_BYTES
-        if self.gap_bytes + kept > limit:
-            return False
-        pending.insert(at, (seq, packet, start, length, 0))
-        self.gap_bytes += kept
-        self._ledger.kept_bytes += kept
-        return True
-
-    def take_pending(self) -> Chunk | None:
-        """Return bytes put aside that now continue the stream, trimmed to what is new, or None."""
-        while self.pending:
-            seq, packet, start, length, _ = self.pending[0]
-            seen = distance(self.next_seq, seq)
-            if seen < 0:
-                return None
-            del self.pending[0]
-            kept = len(packet) + CHUNK_BYTES
-            self.gap_bytes -= kept
-            self._ledger.kept_bytes -= kept
-            if seen < length:
-                return self.next_seq, packet, start + seen, length - seen, 0
-        return None
 
     def acknowledge(self, ack: int) -> bool:
         """Take the peer's acknowledgement number; say whether it covers bytes that were never seen."""
@@ -166,12 +180,6 @@ class Stream:
         """Drop every chunk and what was put aside."""
         self.forget_seen()
         self.forget_pending()
-
-    def forget_pending(self) -> None:
-        """Drop what was put aside."""
-        self._ledger.kept_bytes -= self.gap_bytes
-        self.gap_bytes = 0
-        self.pending.clear()
 
     def _drop_acknowledged(self, most: int) -> None:
         """Drop the oldest chunks, as far as they are acknowledged and at most so many."""

@@ -289,9 +289,12 @@ class Watch:
             before = kept
             for stream in (flow.up, flow.down):
                 if stream is not None:
-                    sizes = [len(chunk[1]) + CHUNK_BYTES for chunk in (*stream.chunks, *stream.pending)]
-                    kept += sum(sizes)
-                    assert stream.unacked_bytes + stream.gap_bytes == sum(sizes)
+                    beyond = sum(len(chunk[1]) + CHUNK_BYTES for chunk in stream.pending)
+                    assert stream.gap_bytes == beyond
+                    kept += beyond
+            seen = sum(len(chunk[1]) + CHUNK_BYTES for chunk in flow.up.chunks)
+            assert flow.up.unacked_bytes == seen
+            kept += seen
             assert kept == before or not flow.condemned or flow in self._state.flows._condemned
             for side in (flow.conversation.client, flow.conversation.server):
                 assert len(side.header) < 5
