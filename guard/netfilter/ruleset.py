@@ -17,7 +17,7 @@ from typing import Final
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
 from guard.netfilter import fastpath, fence, interface, netlink, programs, tables
-from guard.netfilter.marks import DEVICE_MASK, MARK_MASK, MAX_DEVICES, format_match, make_upstream_mark
+from guard.netfilter.marks import MARK_MASK, MAX_DEVICES, UNJUDGED, format_match, make_upstream_mark
 from guard.netfilter.programs import FAMILIES, Family
 from guard.rules import rules_path
 
@@ -235,11 +235,14 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
 
 
 def _render_unknown(spec: RulesetSpec) -> str:
-    """Return the rule that refuses what is no device's; before the interface is there, there is none."""
+    """Return the rule that refuses what no device sent; before the interface is there, there is none.
+
+    Asked before the judge is: not whose connection it is, which says nothing of the sender, but who sent it.
+    """
     if not spec.refuse_unknown or spec.boot:
         return ""
     arrival = f"-m physdev --physdev-in {spec.lan}" if spec.bridge_port else f"-i {spec.lan}"
-    return f"-A WAKEGUARD-FORWARD {arrival} -m mark --mark {format_match(0, DEVICE_MASK)} -j DROP"
+    return f"-A WAKEGUARD-FORWARD {arrival} -m mark --mark {format_match(0, UNJUDGED)} -j DROP"
 
 
 def _match_device(spec: RulesetSpec, device: DeviceMatch, family: Family) -> list[str]:

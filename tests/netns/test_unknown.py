@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
 from tests.netns.gate import GateProcess, TlsCloud
-from tests.netns.household import ECHO_MAC, Household
+from tests.netns.household import ECHO_MAC, Household, wait_until
+from tests.netns.test_fast_path import SIZE, download
 
 pytestmark = pytest.mark.kernel
 
@@ -18,6 +20,13 @@ families = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], 
 
 def unknown(value: str) -> str:
     return f'unknown = "{value}"\n'
+
+
+def count_refused(home: Household) -> int:
+    """Return how many packets the rule has refused that nobody named."""
+    printed = home.gate.run("iptables-save", "--counters", "--table=mangle")
+    found = re.search(r"^\[(\d+):\d+\] -A WAKEGUARD-FORWARD .*-j DROP$", printed, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 @families
@@ -34,14 +43,35 @@ def test_a_stranger_is_treated_as_configured(
         assert cloud.can_connect(seconds=5.0)
 
 
-def test_the_echo_itself_is_judged_all_the_same(routed: Household, tmp_path: Path) -> None:
-    gate = GateProcess(routed, tmp_path, device=f'mac = "{ECHO_MAC}"')
+@pytest.mark.parametrize("fast_path", [False, True], ids=["queue", "fast path"])
+def test_the_echo_itself_is_judged_all_the_same(
+    routed: Household, tmp_path: Path, *, fast_path: bool
+) -> None:
+    gate = GateProcess(routed, tmp_path, device=f'mac = "{ECHO_MAC}"', fast_path=fast_path)
     gate.config.write_text(gate.config.read_text().replace("[network]\n", f"[network]\n{unknown('refuse')}"))
     with gate, TlsCloud(routed) as cloud:
         gate.tell("wake")
         with cloud.connect() as stream:
             cloud.deliver(stream, 20_000)
+            download(routed, socket.AF_INET, SIZE)
+            if fast_path:
+                wait_until(lambda: gate.ask("status")["devices"][0]["passed_by_kernel"] > 20, seconds=20)
+        assert count_refused(routed) == 0
         assert gate.call("rules", "check").returncode == 0
+
+
+def test_who_leaves_its_name_on_a_connection_is_refused_there(routed: Household, tmp_path: Path) -> None:
+    gate = GateProcess(routed, tmp_path, device=f'mac = "{ECHO_MAC}"')
+    gate.config.write_text(gate.config.read_text().replace("[network]\n", f"[network]\n{unknown('refuse')}"))
+    with gate, TlsCloud(routed) as cloud:
+        gate.tell("wake")
+        with cloud.connect() as stream:
+            cloud.deliver(stream, 2_000)
+            routed.echo.run("ip", "link", "set", "eth0", "address", OTHER_MAC)
+            received = cloud.received
+            stream.sendall(b"v" * 2_000)
+            wait_until(lambda: count_refused(routed) > 0 or cloud.received > received)
+            assert cloud.received == received
 
 
 def test_on_a_whole_bridge_it_is_refused_to_refuse(tmp_path: Path) -> None:
