@@ -184,7 +184,7 @@ class Device:
             self.context.closed = None
             return
         for hold in self.holds:
-            hold.deadline = now
+            self.holds.end_at(hold, now)
 
     def conclude(
         self,
@@ -302,15 +302,15 @@ class Device:
         return self.judge.judge_app_data(size, now, reason, packet_class, may_wait=False)
 
     def get_deadline(self) -> float:
-        """Return when ``settle_due`` is due next, ``inf`` when nothing waits."""
-        return min(self.holds.get_deadline(), self.watch.get_deadline())
+        """Return when ``settle_due`` is due next, ``inf`` when nothing is pending."""
+        return min(self.context.alive_until, self.holds.get_deadline(), self.watch.get_deadline())
 
     def settle_due(self, due: float) -> list[tuple[int, Decision]]:
-        """Settle the waits that end at ``due``; a probe that found a voice goes on waiting."""
+        """Do what is due; a probe that found a voice goes on waiting."""
+        if self.context.alive_until <= due:
+            self.lose_sensor(due)
         settled: list[tuple[int, Decision]] = []
-        for hold in self.holds:
-            if hold.deadline > due:
-                continue
+        for hold in self.holds.get_due(due):
             if hold.waiting is Waiting.WAKE_WORD or hold.flow is None or hold.flow.condemned:
                 settled += self.settle(hold, due)
             elif hold.flow.conversation.is_voice_like(due):
@@ -368,7 +368,7 @@ class Device:
         self.watch.refuse(flow, now)
         hold = self.holds.get(flow)
         if hold is not None:
-            hold.deadline = now
+            self.holds.end_at(hold, now)
             self._on_deadline(now)
 
     def get_room(self, flow: Flow) -> int:

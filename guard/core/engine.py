@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from guard.core.context import NEVER
@@ -61,6 +62,8 @@ class Engine:
         self.timer = math.inf  # when handle_timer is due; the attribute behind get_timer, for hot loops
         self.engine_errors = 0
         self._notices = Notices()
+        # by a device's place among all: never later than when something of it is due
+        self._deadlines = [math.inf] * len(devices)
         self._devices = {
             name: Device(
                 name,
@@ -68,11 +71,12 @@ class Engine:
                 settings,
                 self.facts,
                 self._notices,
-                on_deadline=self._settle_by,
+                on_deadline=partial(self._settle_by, place),
                 on_flow=self._begin_sweeps,
             )
-            for name, settings in devices.items()
+            for place, (name, settings) in enumerate(devices.items())
         }
+        self._places = {name: place for place, name in enumerate(devices)}
         self.set_mode(mode)
 
     # -- what it is told ---------------------------------------------------------------------------
@@ -251,6 +255,7 @@ class Engine:
             for flow in state.flows:
                 if flow.has_unacked_app_data():
                     state.condemn(flow, now)
+        self._deadlines[self._places[device]] = state.get_deadline()
         self._set_timer()
         return released
 
@@ -259,10 +264,10 @@ class Engine:
         released: list[tuple[int, Decision]] = []
         while self.timer <= now:
             due = self.timer
-            for state in self._devices.values():
-                if state.context.alive_until <= due:
-                    state.lose_sensor(due)
-                released += state.settle_due(due)
+            for place, state in enumerate(self._devices.values()):
+                if self._deadlines[place] <= due:
+                    released += state.settle_due(due)
+                    self._deadlines[place] = state.get_deadline()
             if self._next_sweep <= due:
                 for state in self._devices.values():
                     state.flows.expire(due)
@@ -321,13 +326,9 @@ class Engine:
             self._next_sweep = now + self._policy.sweep_s
             self._set_timer()
 
-    def _settle_by(self, when: float) -> None:
-        if when < self.timer:
-            self.timer = when
+    def _settle_by(self, place: int, when: float) -> None:
+        self._deadlines[place] = min(self._deadlines[place], when)
+        self.timer = min(self.timer, when)
 
     def _set_timer(self) -> None:
-        timer = self._next_sweep
-        for state in self._devices.values():
-            timer = min(timer, state.context.alive_until)
-            timer = min(timer, state.get_deadline())
-        self.timer = timer
+        self.timer = min(self._next_sweep, min(self._deadlines, default=math.inf))

@@ -9,6 +9,8 @@ on that connection waits behind it.
     WAITING   for a wake word, until ``hold_s`` after the first packet
     PROBING   whether this is a voice at all, each packet for ``probe_s``; then released, or, once a run of
               them is a voice, all of them WAITING
+
+However many connections wait, the one whose wait ends first is known without a look at the others.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
+from heapq import heapify, heappop, heappush
 from math import inf
+from typing import Final
 
 from guard.core.flow import Flow
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Verdict
+
+_SPARE: Final = 64  # void entries that are put up with before they are cleared away
 
 
 class Waiting(Enum):
@@ -36,14 +42,18 @@ Held = tuple[int, float, int, int, Decision, bool]
 
 
 class FlowHold:
-    """The waiting packets of one connection (of all datagrams together where ``flow`` is None)."""
+    """The waiting packets of one connection (of all datagrams together where ``flow`` is None).
 
-    __slots__ = ("bytes", "deadline", "flow", "packets", "waiting")
+    ``number``: later ones have a higher one. ``deadline`` is changed by ``HoldTable.end_at`` alone.
+    """
 
-    def __init__(self, flow: Flow | None, waiting: Waiting, deadline: float) -> None:
+    __slots__ = ("bytes", "deadline", "flow", "number", "packets", "waiting")
+
+    def __init__(self, flow: Flow | None, number: int, waiting: Waiting) -> None:
         self.flow = flow
+        self.number = number
         self.waiting = waiting
-        self.deadline = deadline
+        self.deadline = inf
         self.packets: deque[Held] = deque()
         self.bytes = 0
 
@@ -54,9 +64,12 @@ class HoldTable:
     __slots__ = (
         "_device_bytes",
         "_device_packets",
+        "_ends",
         "_flow_bytes",
         "_flow_packets",
         "_holds",
+        "_number",
+        "_numbered",
         "_policy",
         "bytes",
         "packets",
@@ -65,6 +78,10 @@ class HoldTable:
     def __init__(self, policy: Policy) -> None:
         self.set_policy(policy)
         self._holds: dict[Flow | None, FlowHold] = {}
+        self._numbered: dict[int, FlowHold] = {}
+        self._number = 0  # of the last hold
+        # heap of (deadline, number): each hold's, and some that were put off or are over
+        self._ends: list[tuple[float, int]] = []
         self.packets = 0
         self.bytes = 0
 
@@ -79,7 +96,39 @@ class HoldTable:
 
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
-        return min((hold.deadline for hold in self._holds.values()), default=inf)
+        ends = self._ends
+        while ends and not self._is_valid(ends[0]):
+            heappop(ends)
+        return ends[0][0] if ends else inf
+
+    def get_due(self, due: float) -> list[FlowHold]:
+        """Return the connections whose wait ends by ``due``, those that began to wait first foremost."""
+        ends = self._ends
+        numbers: set[int] = set()
+        found: list[tuple[float, int]] = []
+        while ends and ends[0][0] <= due:
+            end = heappop(ends)
+            if end[1] not in numbers and self._is_valid(end):
+                numbers.add(end[1])
+                found.append(end)
+        for end in found:  # due until somebody takes the packets or says otherwise
+            heappush(ends, end)
+        return [self._numbered[number] for number in sorted(numbers)]
+
+    def end_at(self, hold: FlowHold, deadline: float) -> None:
+        """Let a connection wait until ``deadline`` from now on."""
+        if deadline == hold.deadline:
+            return
+        hold.deadline = deadline
+        heappush(self._ends, (deadline, hold.number))
+        if len(self._ends) > 2 * len(self._holds) + _SPARE:
+            self._ends = [(other.deadline, other.number) for other in self._holds.values()]
+            heapify(self._ends)
+
+    def _is_valid(self, end: tuple[float, int]) -> bool:
+        deadline, number = end
+        hold = self._numbered.get(number)
+        return hold is not None and hold.deadline == deadline
 
     def get(self, flow: Flow | None) -> FlowHold | None:
         """Return what waits of a connection."""
@@ -88,13 +137,16 @@ class HoldTable:
     def add(self, flow: Flow | None, held: Held, waiting: Waiting) -> bool:
         """Let a packet wait; False when it would be more than may wait."""
         _, since, size, _, _, _ = held
-        hold = self._holds.get(flow)
-        if hold is None:
-            wait = self._policy.hold_s if waiting is Waiting.WAKE_WORD else self._policy.probe_s
-            hold = FlowHold(flow, waiting, since + wait)
+        known = self._holds.get(flow)
+        if known is not None:
+            return self.join(known, held, size)
+        hold = FlowHold(flow, self._number + 1, waiting)
         if not self.join(hold, held, size):
             return False
-        self._holds[flow] = hold
+        self._number = hold.number
+        self._holds[flow] = self._numbered[hold.number] = hold
+        wait = self._policy.hold_s if waiting is Waiting.WAKE_WORD else self._policy.probe_s
+        self.end_at(hold, since + wait)
         return True
 
     def join(self, hold: FlowHold, held: Held, size: int) -> bool:
@@ -116,7 +168,7 @@ class HoldTable:
     def wait_on(self, hold: FlowHold) -> None:
         """Let a probe that found a voice wait for the wake word, counted from its first packet."""
         hold.waiting = Waiting.WAKE_WORD
-        hold.deadline = hold.packets[0][1] + self._policy.hold_s
+        self.end_at(hold, hold.packets[0][1] + self._policy.hold_s)
 
     def take(self, hold: FlowHold, due: float = inf) -> deque[Held]:
         """Return packets of a connection in order; they wait no longer.
@@ -135,7 +187,7 @@ class HoldTable:
         self.bytes -= size
         hold.bytes -= size
         if packets:
-            hold.deadline = packets[0][1] + probe_s
+            self.end_at(hold, packets[0][1] + probe_s)
         else:
-            del self._holds[hold.flow]
+            del self._holds[hold.flow], self._numbered[hold.number]
         return taken

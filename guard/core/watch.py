@@ -11,6 +11,7 @@ Refuses to know: how a voice is recognised (``voice``), what becomes of it (``ju
 from __future__ import annotations
 
 import math
+from heapq import heappop, heappush
 
 from guard.core.context import Context
 from guard.core.flow import Flow
@@ -25,7 +26,9 @@ class VoiceWatch:
     __slots__ = (
         "_context",
         "_device",
+        "_looks",
         "_notices",
+        "_number",
         "_policy",
         "_spotted",
         "_unheard_at",
@@ -40,7 +43,9 @@ class VoiceWatch:
         self._policy = policy
         self._context = context
         self._notices = notices
-        self._spotted: dict[Flow, float] = {}  # flow -> when it is looked at again
+        self._spotted: set[Flow] = set()  # the flows that are to be looked at again
+        self._looks: list[tuple[float, int, Flow]] = []  # heap of them: when, number, flow
+        self._number = 0
         self._unheard_at = -math.inf
         self.unheard = 0  # bursts that no wake event explained
         self.refusals = 0  # voices refused
@@ -64,7 +69,9 @@ class VoiceWatch:
         if run is None or flow in self._spotted:
             return None
         due = max(now, run.began_at + max(self._policy.hold_s, BURST_S))
-        self._spotted[flow] = due
+        self._number += 1
+        self._spotted.add(flow)
+        heappush(self._looks, (due, self._number, flow))
         return due
 
     def refuse(self, flow: Flow, now: float) -> None:
@@ -91,13 +98,18 @@ class VoiceWatch:
 
     def get_deadline(self) -> float:
         """Return when a flow must be looked at next, ``inf`` when none."""
-        return min(self._spotted.values(), default=math.inf)
+        return self._looks[0][0] if self._looks else math.inf
 
     def look_again(self, due: float) -> None:
         """Look at the flows whose time has come; tell of the bursts that nothing explains."""
         context = self._context
-        for flow in [flow for flow, when in self._spotted.items() if when <= due]:
-            del self._spotted[flow]
+        numbered: dict[int, Flow] = {}
+        while self._looks and self._looks[0][0] <= due:
+            _, number, flow = heappop(self._looks)
+            self._spotted.discard(flow)
+            numbered[number] = flow
+        for number in sorted(numbered):  # as they were spotted
+            flow = numbered[number]
             run = flow.conversation.voice
             if run is None or not run.burst:
                 continue
