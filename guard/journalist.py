@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 MAX_ENTRIES: Final = 1024  # between two writings, refusals aside
+KEPT_FREE: Final = 256  # of them for what people, sensors and the gate did: no device's traffic takes their room
 FLOWS_A_LOOK: Final = 1000  # devices whose connections are looked at in one turn hold about so many
 NS_A_MS: Final = 1_000_000
 MEGABYTE: Final = 1_000_000
@@ -79,8 +80,8 @@ class Journalist:
         return sum(self._writer.failures.values())
 
     def note(self, entry: schema.Entry) -> None:
-        """Keep an entry until the next writing."""
-        if len(self._entries) < MAX_ENTRIES:
+        """Keep an entry until the next writing, if there is room."""
+        if len(self._entries) < (MAX_ENTRIES - KEPT_FREE if _is_traffic(entry) else MAX_ENTRIES):
             self._entries.append(entry)
         else:
             self.lost += 1
@@ -192,6 +193,11 @@ class Journalist:
 
     def _to_ms(self, now: float) -> int:
         return (round(now * 1e9) + self._epoch_ns) // NS_A_MS
+
+
+def _is_traffic(entry: schema.Entry) -> bool:
+    """Tell whether a device can have as many of these written as it likes, by its packets alone."""
+    return isinstance(entry, schema.Flow) or (isinstance(entry, schema.Notice) and entry.flow != "")
 
 
 def start_journal(

@@ -14,7 +14,7 @@ from guard.core.event import AliveEvent, MuteEvent, MuteState, WakeEvent
 from guard.core.notice import Notice, NoticeKind
 from guard.core.verdict import Direction, Mode, Verdict
 from guard.gate import Gate
-from guard.journalist import MAX_ENTRIES, Journalist
+from guard.journalist import KEPT_FREE, MAX_ENTRIES, Journalist
 from guard.netfilter.marks import UNJUDGED, make_upstream_mark
 from guard.rules import load_policy
 from guard.telemetry import journal_schema as schema
@@ -226,6 +226,18 @@ def test_memory_is_bounded_while_nothing_can_be_written() -> None:
     room.journalist.keep_house()
     assert asked == ["written"]
     assert room.paper.batches == [MAX_ENTRIES]
+
+
+def test_traffic_takes_no_room_from_what_people_did() -> None:
+    room = Room()
+    for number in range(2 * MAX_ENTRIES):
+        flow = f"tcp {number}"
+        notice = Notice("kitchen", NoticeKind.VOICE_REFUSED, flow, room.gate.read_clock(), 100)
+        room.journalist.note_notice(notice)
+        room.journalist.note(schema.Flow(1, "kitchen", number, None, flow, 0, 0, False, False, "refused"))
+    for number in range(KEPT_FREE // 2):
+        room.journalist.note_change("policy", "strict", "balanced", f"device-{number}")
+    assert len(room.read(schema.Mode)) == KEPT_FREE // 2
 
 
 def test_who_asks_need_not_wait_for_a_faulty_disk() -> None:
