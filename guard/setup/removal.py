@@ -32,7 +32,7 @@ from guard.setup.places import (
 )
 from guard.setup.plan import Change
 
-_STATE_FILES: Final = ("mode.json*", "policies.json*", "gate.lock", "journal.*")
+_STATE_FILES: Final = ("mode.json*", "policies.json*", "gate.lock", "journal.sqlite*")
 """What a gate keeps in a state directory that the owner chose; others' files beside them stay."""
 
 
