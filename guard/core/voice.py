@@ -8,7 +8,8 @@ Measured on captures of 2018 to 2022: Opus at 32 kbit/s sends plaintexts of 9 + 
 header and 20 ms frames), an older device 8 + 400k (SPDY, 64 kbit/s), one 9 + 1024 (LPCM). In 13 hours of idle
 and muted traffic at most one record of such a length fell into any second to one address; a conversation has
 57 to 67 a second, and its fifth comes at most 106 ms after its first. One device sends what it heard before
-the wake word in a single record of 71 to 73 frames, 30 ms before the others.
+the wake word in a single record of 71 to 73 frames, 30 ms before the others; the older one in records of one
+to ten frames, and what is more in buffers of 4096 bytes, however many frames that are, and the rest of them.
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ from guard.core.suite import Suite
 MAX_GAP_S = 1.0  # between two records of a run
 RUN = 5  # records of one codec's lengths, one after the other, that make a voice
 RUN_COVERS = 0.4  # of the time that passed, at least so much is speech in them; 0.75 was the least seen
-SURE_RUN = (
-    3  # likewise, where they are equally long or their lattice is wide, and hold all that was spoken since
-)
+SURE_RUN = 3  # likewise, where they are equally long and hold all that was spoken since
 SURE_RUN_COVERS = 0.8
-WIDE = 400  # bytes of a frame: chance finds the lattice three times in so few records hardly ever
+PAIR = 2  # likewise, where they differ and their lattice is wide
+WIDE = 400  # bytes of a frame: chance finds two such lengths once in 160,000 pairs
 
-BURST_S = 0.25  # from a run's first record: a pre-roll burst shows within it
+BURST_S = 0.25  # from a run's first record: a pre-roll burst shows within it; a pair's second comes in it
 BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody speaks so fast
 
 # What a voice had sent before it was refused: upper bounds of the classes it is counted in, in bytes.
@@ -42,51 +42,72 @@ _COMMON_OVERHEADS = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where
 
 
 class Codec(NamedTuple):
-    """``before`` the frames of ``frame`` bytes and ``seconds`` each; at most ``most`` frames in a record."""
+    """``before`` the frames of ``frame`` bytes and ``seconds`` each; at most ``most`` frames in a record.
+
+    ``buffer``: a pre-roll that is longer is sent in pieces of so many bytes and the rest; 0: it is not cut.
+    """
 
     before: int
     frame: int
     seconds: float
     most: int
+    buffer: int
 
 
 # LPCM was seen frame by frame. Two of its frames under AES-CBC are as long as the buffers in which an older
 # device sends its metrics.
-CODECS = (Codec(9, 80, 0.020, 1024), Codec(8, 400, 0.050, 1024), Codec(9, 1024, 0.032, 1))
+CODECS = (Codec(9, 80, 0.020, 1024, 0), Codec(8, 400, 0.050, 1024, 4096), Codec(9, 1024, 0.032, 1, 0))
 
 
 class Speech(NamedTuple):
-    """What a record of a certain length would be: so many seconds of speech, on one of the lattices."""
+    """What a record of a certain length would be: so many seconds of speech, on one of the lattices.
+
+    ``frames`` is 0 where it would be a whole buffer of a pre-roll that was cut.
+    """
 
     lattice: int
     seconds: float
     wide: bool
+    frames: int
 
 
 def _list_lengths(suite: Suite | None) -> Iterator[tuple[int, Speech]]:
     """Yield record lengths and what they would be; of two readings of a length the later is the rarer."""
     overheads = len(_COMMON_OVERHEADS) if suite is None else 1
     for index, codec in enumerate(CODECS):
-        for count in range(1, min(codec.most, (_LONGEST - codec.before) // codec.frame) + 1):
-            size = codec.before + count * codec.frame
+        most = min(codec.most, (_LONGEST - codec.before) // codec.frame)
+        sizes = [(count, count * codec.frame) for count in range(1, most + 1)]
+        if codec.buffer:
+            sizes.append((0, codec.buffer))
+        for count, octets in sizes:
+            seconds = octets / codec.frame * codec.seconds
             for number in range(overheads):
+                size = codec.before + octets
                 length = size + _COMMON_OVERHEADS[number] if suite is None else suite.get_length(size)
-                yield length, Speech(index * overheads + number, count * codec.seconds, codec.frame >= WIDE)
+                yield length, Speech(index * overheads + number, seconds, codec.frame >= WIDE, count)
 
 
 @cache
 def get_voice_lengths(suite: Suite | None) -> Mapping[int, Speech]:
     """Return record length -> what voice would send so under ``suite``, under any common one when None."""
-    return {length: speech for length, speech in _list_lengths(suite) if speech.seconds <= _AT_ONCE_S}
+    return {
+        length: speech
+        for length, speech in _list_lengths(suite)
+        if speech.seconds <= _AT_ONCE_S or not speech.frames
+    }
 
 
 @cache
-def get_pre_roll_lengths(suite: Suite | None) -> frozenset[int]:
-    """Return the lengths of records that hold more than half a second of speech.
+def get_pre_roll_lengths(suite: Suite | None) -> Mapping[int, Speech]:
+    """Return the lengths of records that hold more than half a second of speech, and what it would be.
 
     One in 80 lengths is such a one, so by itself it means nothing: what follows tells.
     """
-    return frozenset(length for length, speech in _list_lengths(suite) if speech.seconds > _AT_ONCE_S)
+    return {
+        length: speech
+        for length, speech in _list_lengths(suite)
+        if speech.seconds > _AT_ONCE_S and speech.frames
+    }
 
 
 class Chain:
@@ -107,10 +128,12 @@ class Chain:
         self.bytes += length
         self.seconds += speech.seconds
         recent = self.recent
+        if not speech.frames:  # reports come in buffers as well: one tells as much as many
+            for row in recent:
+                if row[0] == length:
+                    return False
         recent.append((length, speech.seconds, now))
         count = len(recent)
-        if count < SURE_RUN:
-            return False
         spoken = 0.0  # before the last was sent
         equal = True
         for index in range(count - 2, -1, -1):
@@ -118,7 +141,9 @@ class Chain:
             spoken += its_seconds
             equal = equal and its_length == length
             number = count - index
-            if number >= SURE_RUN and (equal or speech.wide) and spoken >= SURE_RUN_COVERS * (now - at):
+            if spoken >= SURE_RUN_COVERS * (now - at) and (
+                number >= SURE_RUN if equal else number >= PAIR and speech.wide and now - at <= BURST_S
+            ):
                 return True
             if number >= RUN and spoken >= RUN_COVERS * (now - at):
                 return True
@@ -168,6 +193,7 @@ class VoiceRun:
         """Take a record of a voice's length; say whether the run became a voice or a burst with it.
 
         ``pre_roll_at``: when the last record came that may hold a whole pre-roll.
+        One length in 80 is such a one; right after it a single frame leaves no doubt.
         """
         if now - self.last_at > MAX_GAP_S:
             self._begin(now)
@@ -180,7 +206,8 @@ class VoiceRun:
             chain = self._chains.get(speech.lattice)
             if chain is None:
                 chain = self._chains[speech.lattice] = Chain(length, now)
-            became = self.voice = chain.receive(length, speech, now)
+            after_pre_roll = speech.frames == 1 and now - pre_roll_at <= BURST_S
+            became = self.voice = chain.receive(length, speech, now) or after_pre_roll
             if became:
                 self.began_at, self.bytes, self.speech_s = chain.began_at, chain.bytes, chain.seconds
                 self.first_bytes, self.left = chain.first_bytes, chain.left

@@ -14,6 +14,7 @@ from guard.core.voice import (
     BURST_S,
     CODECS,
     MAX_GAP_S,
+    PAIR,
     RUN,
     SURE_RUN,
     Speech,
@@ -61,7 +62,7 @@ def test_every_suite_has_a_lattice_and_a_heartbeat_is_not_on_it(suite: Suite) ->
     lengths = get_voice_lengths(suite)
     assert lengths
     assert suite.get_length(4) not in lengths or suite.block  # a block cipher rounds small plaintexts up
-    assert not set(lengths) & get_pre_roll_lengths(suite) or suite.block
+    assert not set(lengths) & set(get_pre_roll_lengths(suite)) or suite.block
 
 
 def test_equal_frames_at_their_pace_are_a_voice_after_three() -> None:
@@ -75,8 +76,25 @@ def test_frames_of_changing_number_are_one_after_five() -> None:
     assert count_until_voice([(0.02 * n, length) for n, length in enumerate(lengths)]) == RUN
 
 
-def test_a_wide_lattice_is_sure_after_three() -> None:
-    assert count_until_voice([(0.0, 1632), (0.02, 432), (0.022, 3232), (0.05, 432)]) == SURE_RUN
+def test_two_different_records_of_a_wide_lattice_are_a_voice() -> None:
+    assert count_until_voice([(0.0, 1632), (0.02, 432), (0.022, 3232), (0.05, 432)]) == PAIR
+    assert count_until_voice([(0.0, 432), (0.03, 432), (0.06, 1632)]) == SURE_RUN
+    assert count_until_voice([(0.0, 193), (0.01, 113)]) is None  # one length in 80 is of the narrow one
+
+
+def test_two_are_none_where_more_time_passes_than_the_first_is_long() -> None:
+    assert count_until_voice([(0.0, 432), (0.08, 1632)]) is None
+    assert count_until_voice([(0.0, 3632), (BURST_S + 0.01, 1632)]) is None
+
+
+def test_a_pre_roll_that_was_cut_tells_with_its_first_frames() -> None:
+    assert count_until_voice([(0.0, 4128), (0.02, 432)]) == PAIR
+    assert count_until_voice([(0.0, 2032), (0.003, 4128)]) == PAIR
+
+
+def test_reports_in_buffers_as_long_as_a_cut_pre_rolls_are_no_voice() -> None:
+    assert count_until_voice([(0.001 * n, 4128) for n in range(60)]) is None
+    assert count_until_voice([(0.001 * n, 4128 if n % 3 else 1475) for n in range(60)]) is None
 
 
 def test_records_too_rare_to_be_speech_are_none() -> None:
@@ -126,12 +144,18 @@ def test_two_frames_of_lpcm_are_none_under_cbc() -> None:
 def test_a_pre_roll_in_one_record_makes_a_burst() -> None:
     length = 33 + 80 * 71
     assert length in get_pre_roll_lengths(GCM)
-    for pre_roll_at, burst in ((0.97, True), (1.0 - 2 * BURST_S, False)):
+    for pre_roll_at, burst, needed in ((0.97, True, 1), (1.0 - 2 * BURST_S, False, SURE_RUN)):
         run = VoiceRun()
-        for n in range(4):
-            run.receive(113, LENGTHS[113], 1.0 + 0.02 * n, pre_roll_at)
+        told = [run.receive(113, LENGTHS[113], 1.0 + 0.02 * n, pre_roll_at) for n in range(4)]
+        assert told.index(True) + 1 == needed
         assert run.voice
         assert run.burst is burst
+
+
+def test_several_frames_after_what_may_be_a_pre_roll_may_be_chance() -> None:
+    run = VoiceRun()
+    assert not run.receive(353, LENGTHS[353], 1.0, 0.97)
+    assert not run.receive(193, LENGTHS[193], 1.01, 0.97)
 
 
 # -- under the balanced policy -----------------------------------------------------------------------
