@@ -26,6 +26,7 @@ UNKNOWN_CONTROL_LENGTH = CONTROL_BYTES + 24  # a record of it under AES-GCM, whe
 # So many records, no longer and no rarer than frames of speech are, and not all at once: a voice of whatever
 # lengths. In 11 hours of captures four came so at most outside uploads.
 PACE, PACE_S, PACE_GAP_S, PACE_LONGEST = 16, 0.16, 0.15, 1100
+LEAST_BYTES_PER_S = 750.0  # 6 kbit/s, the slowest that Opus can speak: a player asks for its song more slowly
 CAP = 64.0  # counts beyond it are all the same
 
 FEATURES = (
@@ -72,8 +73,8 @@ class VoiceModel(Protocol):
 class Burst:
     """The burst that a connection is in.
 
-    Where its last MIN_RUN records are not equally long, a record costs a few comparisons and no question. A
-    burst that keeps the pace of speech is a voice, whatever the model says.
+    Where its last MIN_RUN records are not equally long, or too slow for any speech, a record costs a few
+    comparisons and no question. A burst that keeps the pace of speech is a voice, whatever the model says.
     ``left``: what of it has passed on a budget, ``began_at``: when its first record came, ``told``: it was
     reported as refused.
     """
@@ -129,7 +130,9 @@ class Burst:
         if self.pace >= PACE and now - self.paced_from >= PACE_S:
             self.voice = True
         elif self.run >= MIN_RUN and model is not None:
-            self.voice = model.is_voice(self.get_vector())
+            spoken = length * (MIN_RUN - 1)  # before the last was sent
+            if spoken >= LEAST_BYTES_PER_S * (now - window[-MIN_RUN][1]):
+                self.voice = model.is_voice(self.get_vector())
         return self.voice
 
     def is_voice(self, now: float) -> bool:

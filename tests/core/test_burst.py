@@ -77,6 +77,16 @@ def test_only_the_last_records_count_and_a_pause_begins_anew() -> None:
     assert burst.get_vector()[:2] == [1.0, 0.0]
 
 
+def test_nobody_is_asked_about_records_that_are_too_slow_for_speech() -> None:
+    model = Model()
+    feed(Burst(model), [(0.8 * n, 485) for n in range(50)])  # of a hasty player
+    assert model.asked == []
+    feed(Burst(model), [(0.6 * n, 485) for n in range(MIN_RUN)])
+    assert len(model.asked) == 1
+    feed(Burst(model), [(0.02 * n, 48) for n in range(MIN_RUN)])  # 6 kbit/s and what TLS adds
+    assert len(model.asked) == 2
+
+
 def test_nobody_is_asked_before_records_are_equally_long() -> None:
     model = Model()
     burst = Burst(model)
