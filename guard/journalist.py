@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 MAX_ENTRIES: Final = 1024  # between two writings, refusals aside
-KEPT_FREE: Final = 256  # of them for what people, sensors and the gate did: no device's traffic takes their room
+KEPT_FREE: Final = 256  # of them for people, sensors and the gate: no traffic takes their room
 FLOWS_A_LOOK: Final = 1000  # devices whose connections are looked at in one turn hold about so many
 NS_A_MS: Final = 1_000_000
 MEGABYTE: Final = 1_000_000
