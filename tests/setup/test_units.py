@@ -60,6 +60,13 @@ def test_what_runs_on_is_watched_and_started_anew(name: str) -> None:
     assert service["Restart"] == "on-failure"
 
 
+def test_rules_that_are_left_out_are_no_rules_in_place() -> None:
+    """A unit that a Condition leaves out counts as started: forwarding and access point would follow it."""
+    assert "\nCondition" not in units.make_unit(units.RULES, HERE)
+    for text in (units.make_unit(units.FORWARDING, HERE), units.make_hostapd_drop_in()):
+        assert f"\nRequires={units.RULES}\nAfter={units.RULES}" in text
+
+
 @pytest.mark.parametrize("source", ["detector", "none"])
 def test_what_hears_has_no_network(source: str) -> None:
     service = read(units.SENSE, source=source)
