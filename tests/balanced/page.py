@@ -91,8 +91,9 @@ are sent alike, so what bounds such a sender is the budget, and the mute. `stric
 ## A song that plays on
 
 On a connection that the command's interaction opened, with requests of {request} bytes. The one streaming
-capture there is has one every {every} s. A player that asks more than once a second, always in as many
-bytes, cannot be told from a slow voice.
+capture there is has one every 2.2 to {every} s, which the `lineage` budget holds for hours. A player that
+asks more often uses it up; one that asks in as many bytes a second as the slowest codec (6 kbit/s), always
+in as many at once, cannot be told from a voice.
 
 | policy | a request every | plays |
 |---|---|---|
