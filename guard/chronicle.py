@@ -20,6 +20,8 @@ NOTICES: Final[dict[str, str]] = {
     "voice_refused": "a voice was refused; so many bytes of it had left before it was known as one",
     "sensor_lost": "the sensing process fell silent; the Echo counts as muted until it speaks again",
     "queue_full": "the kernel's queue lost packets: this machine judges more slowly than packets come",
+    "verdict_failed": "packets were gone before they had their verdict, as when an interface goes down; none "
+    "of them passed",
 }
 """What a notice means, by its kind."""
 

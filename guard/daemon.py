@@ -28,6 +28,7 @@ from guard.errors import WakeguardError
 from guard.gate import Gate, Pause
 from guard.journalist import Journalist, start_journal
 from guard.loop import Loop
+from guard.losses import LossWatch
 from guard.netfilter import kernel, ruleset
 from guard.netfilter.fastpath import Tally
 from guard.netfilter.queue import PacketQueue
@@ -120,7 +121,7 @@ class _Daemon:
         self._stop_answers: list[Answer] = []
         self._release = False
         self._fault: WakeguardError | None = None
-        self._lost = 0
+        self._losses = LossWatch(self._queue, note=self._note_failure, log=log)
         interval = get_watchdog_interval()
         self._watchdog = inf if interval is None else interval
         self._next_watchdog = inf if interval is None else 0.0
@@ -168,7 +169,7 @@ class _Daemon:
             self.gate,
             self._loop,
             sensors=self._sensors,
-            read_statistics=self._queue.read_statistics,
+            queue=self._queue,
             get_mode=lambda: self._switch.mode,
             get_recording=self._get_recording,
             count_resets=self._count_resets,
@@ -352,12 +353,7 @@ class _Daemon:
             if sensor.notice_silence(now=now):
                 self._log.warning("sensor lost", device=name, remedy="see whether `wakeguard sense` runs")
                 self._note_failure("sensor_lost", name)
-        statistics = self._queue.read_statistics()
-        lost = 0 if statistics is None else statistics.dropped_queue_full + statistics.dropped_userspace
-        if lost > self._lost:
-            self._log.warning("queue full", packets=lost - self._lost)
-            self._note_failure("queue_full", count=lost - self._lost)
-        self._lost = lost
+        self._losses.look()
         if self._journalist is not None:
             self._journalist.keep_house()
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from guard import __version__
 from guard.build import get_build
@@ -24,6 +24,7 @@ from guard.gate import Gate
 from guard.histogram import Histogram
 from guard.journalist import Journalist
 from guard.loop import Loop
+from guard.losses import QUEUE_FULL, VERDICT_FAILED, Queue
 from guard.pauses import Pauses
 from guard.sensors import SensorSocket
 from guard.status import (
@@ -38,9 +39,6 @@ from guard.status import (
     QueueStatus,
     SensorStatus,
 )
-
-if TYPE_CHECKING:
-    from guard.netfilter.kernel import QueueStatistics
 
 _Part = TypeVar("_Part")
 
@@ -58,7 +56,7 @@ class Reporter:
         loop: Loop,
         *,
         sensors: Mapping[str, SensorSocket],
-        read_statistics: Callable[[], QueueStatistics | None],
+        queue: Queue,
         get_mode: Callable[[], Mode],
         get_recording: Callable[[], str],
         count_resets: Callable[[], dict[str, int]],
@@ -69,7 +67,7 @@ class Reporter:
         self._gate = gate
         self._loop = loop
         self._sensors = sensors
-        self._read_statistics = read_statistics
+        self._queue = queue
         self._get_mode = get_mode
         self._get_recording = get_recording
         self._count_resets = count_resets
@@ -211,7 +209,7 @@ class Reporter:
         )
 
     def _read_queue(self) -> QueueStatus:
-        statistics = self._read_statistics()
+        statistics = self._queue.read_statistics()
         number = self._config.network.queue
         if statistics is None:
             return QueueStatus(number=number, waiting=0, lost={"queue_full": 0, "socket_full": 0})
@@ -220,8 +218,10 @@ class Reporter:
 
     def _count_failures(self, queue: QueueStatus) -> dict[str, int]:
         journalist = self._get_journalist()
+        failed = self._queue.failed
         return {
-            Reason.QUEUE_FULL.value: sum(queue.lost.values()),
+            QUEUE_FULL: sum(queue.lost.values()),
+            **({} if failed is None else {VERDICT_FAILED: failed}),
             Reason.SENSOR_LOST.value: sum(sensor.lost for sensor in self._sensors.values()),
             Reason.ENGINE_ERROR.value: self._gate.engine.engine_errors,
             Reason.STARTING.value: self._gate.starting,

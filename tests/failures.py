@@ -247,6 +247,8 @@ def write(rows: list[tuple[Failure, dict[str, Outcome]]]) -> str:
         "  full: the kernel cannot know that nobody will answer. `WatchdogSec=` in the unit file (4 s) is",
         "  how long; without a service manager the gate ends itself after 10 s without a turn (SIGALRM).",
         "- A full queue drops in enforce and passes in monitor; counted as `queue_full`.",
+        "- A packet whose interface goes down while it waits is dropped by the kernel, whatever the gate",
+        "  says of it afterwards; counted as `verdict_failed`.",
         "- A full disk ends the recording and refuses a switch of the mode; the mode stays what it was.",
         "- Nothing in the gate asks the clock on the wall for the time; only a recording's start does.",
         "",

@@ -154,7 +154,8 @@ def test_every_failure_and_cause_of_the_gate_is_documented() -> None:
     from guard.sensors import Rejection
 
     text = DOCS.read_text()
-    for name in (*Rejection, "queue_full", "sensor_lost", "engine_error", "starting", "handler_error"):
+    failures = ("queue_full", "verdict_failed", "sensor_lost", "engine_error", "starting", "handler_error")
+    for name in (*Rejection, *failures):
         assert f"`{name}`" in text
 
 

@@ -16,6 +16,7 @@ from guard.core.event import MuteEvent, MuteState
 from guard.core.policy import BUDGET_UNITS
 from guard.core.verdict import Direction, Mode
 from guard.gate import Gate
+from guard.losses import Queue
 from guard.reporter import Reporter
 from tests import wire
 
@@ -46,7 +47,17 @@ class Turns:
             handler()
 
 
-def make_reporter(folder: Path, turns: Turns) -> tuple[Reporter, Gate]:
+class NoQueue:
+    """A queue that nobody has bound."""
+
+    def __init__(self, failed: int | None = None) -> None:
+        self.failed = failed
+
+    def read_statistics(self) -> None:
+        return None
+
+
+def make_reporter(folder: Path, turns: Turns, queue: Queue | None = None) -> tuple[Reporter, Gate]:
     path = folder / "gate.toml"
     path.write_text(CONFIG)
     config = load_config(path)
@@ -62,7 +73,7 @@ def make_reporter(folder: Path, turns: Turns) -> tuple[Reporter, Gate]:
         gate,
         turns,  # type: ignore[arg-type]  # a double
         sensors={},
-        read_statistics=lambda: None,
+        queue=queue or NoQueue(),
         get_mode=lambda: Mode.MONITOR,
         get_recording=lambda: "off",
         count_resets=dict,
@@ -108,3 +119,14 @@ def test_verdict_times_are_told_in_seconds(tmp_path: Path) -> None:
     assert times.counts[:3] == (0, 1, 0)
     assert len(times.counts) == len(times.bounds) + 1
     assert times.sum == pytest.approx(15e-6)
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"), [(None, {}), (0, {"verdict_failed": 0}), (3, {"verdict_failed": 3})]
+)
+def test_verdicts_that_the_kernel_refused_are_told_where_anybody_knows(
+    tmp_path: Path, failed: int | None, told: dict[str, int]
+) -> None:
+    failures = make_reporter(tmp_path, Turns(), NoQueue(failed))[0].read().failures
+    assert {name: count for name, count in failures.items() if name == "verdict_failed"} == told
+    assert failures["queue_full"] == 0

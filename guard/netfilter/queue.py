@@ -136,6 +136,11 @@ class PacketQueue:
         """Return the kernel's own counters; None when the queue is gone."""
         return kernel.read_statistics(self.number)
 
+    @property
+    def failed(self) -> int | None:
+        """How many verdicts the kernel refused; None in plain Python: netfilterqueue keeps it to itself."""
+        return None if self._batch is None else self._batch.failed
+
     def close(self) -> None:
         """Give the queue back; the kernel drops what still waits in it. A second time does nothing."""
         if self._batch is not None:

@@ -1,0 +1,131 @@
+"""Verdicts that the kernel refuses: counted on a real queue, told in status and metrics."""
+
+from __future__ import annotations
+
+import importlib.util
+import select
+import shlex
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from prometheus_client import generate_latest
+from structlog.testing import capture_logs
+
+from guard.core.verdict import Mode
+from guard.losses import LossWatch
+from guard.netfilter.queue import PacketQueue
+from guard.telemetry.metrics import make_registry
+from tests.conftest import ROOT
+from tests.netns.household import QUEUE, Household, wait_until
+from tests.test_reporter import Turns, make_reporter
+
+if TYPE_CHECKING:
+    from netfilterqueue import Packet
+
+pytestmark = pytest.mark.kernel
+
+NAME = "guard.netfilter.batch"
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build the queue's compiled loop alone, and have it used."""
+    library = tmp_path / "batch.so"
+    command = [
+        *shlex.split(sysconfig.get_config_var("CC") or "gcc"),
+        *("-shared", "-fPIC", "-Wall", "-Werror", f"-I{sysconfig.get_path('include')}"),
+        *(str(ROOT / "guard/netfilter/batch.c"), "-o", str(library)),
+    ]
+    subprocess.run(command, check=True, timeout=120)
+    spec = importlib.util.spec_from_file_location(NAME, library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, NAME, module)
+
+
+def drive(home: Household, scene: Callable[[PacketQueue, list[Packet]], None]) -> None:
+    """Let a datagram of the Echo wait in a queue of the gate's; ``scene`` goes on from there."""
+    waiting: list[Packet] = []
+
+    def keep(packet: Packet) -> None:
+        packet.retain()
+        waiting.append(packet)
+
+    home.gate.run(
+        "iptables",
+        "-t",
+        "mangle",
+        "-A",
+        "FORWARD",
+        "-i",
+        home.lan,
+        "-j",
+        "NFQUEUE",
+        "--queue-num",
+        str(QUEUE),
+    )
+    queue = PacketQueue(QUEUE)
+    with home.gate.enter():
+        queue.bind(keep, mode=Mode.ENFORCE)
+        try:
+            with home.echo.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
+                echo.sendto(b"secret", (home.cloud_address[socket.AF_INET], 9))
+            assert select.select([queue], [], [], 10)[0]
+            queue.run()
+            assert len(waiting) == 1
+            scene(queue, waiting)
+        finally:
+            queue.close()
+
+
+def is_empty(queue: PacketQueue) -> bool:
+    statistics = queue.read_statistics()
+    return statistics is not None and statistics.waiting == 0
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_verdict_on_a_packet_whose_interface_went_down_is_a_failure_with_a_name(
+    routed: Household, tmp_path: Path
+) -> None:
+    def scene(queue: PacketQueue, waiting: list[Packet]) -> None:
+        reporter, _ = make_reporter(tmp_path, Turns(), queue)
+        noted: list[tuple[Any, ...]] = []
+        watch = LossWatch(queue, note=lambda *words: noted.append(words), log=structlog.get_logger())
+        watch.look()
+        assert reporter.read().failures["verdict_failed"] == 0
+        routed.gate.run("ip", "link", "set", routed.lan, "down")
+        wait_until(lambda: is_empty(queue))
+        waiting.pop().accept()
+        assert select.select([queue], [], [], 10)[0]
+        queue.run()
+        assert waiting == []
+        assert reporter.read().failures["verdict_failed"] == 1
+        page = generate_latest(make_registry(reporter.read)).decode()
+        assert 'wakeguard_failures_total{failure="verdict_failed"} 1.0' in page.splitlines()
+        with capture_logs() as lines:
+            watch.look()
+            watch.look()
+        assert [(line["event"], line["packets"]) for line in lines] == [("verdict failed", 1)]
+        assert noted == [("verdict_failed", "", 1)]
+
+    drive(routed, scene)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_verdict_in_time_is_none(routed: Household, tmp_path: Path) -> None:
+    def scene(queue: PacketQueue, waiting: list[Packet]) -> None:
+        waiting.pop().drop()
+        wait_until(lambda: is_empty(queue))
+        queue.run()
+        assert queue.failed == 0
+
+    drive(routed, scene)
