@@ -1,4 +1,8 @@
-"""Hypothesis without surprises: the same examples each time, seconds and not minutes."""
+"""Hypothesis without surprises: seconds and not minutes, the same examples for the same modules loaded.
+
+It takes constants of the loaded modules for examples, too, so a test by itself may be given others than in
+the whole suite: a property that holds, holds for both.
+"""
 
 from hypothesis import settings
 

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from guard.core.tcp import KEPT_CHUNKS
 from guard.core.tls import (
     KIND_APP_DATA,
     KIND_HANDSHAKE,
@@ -19,7 +21,7 @@ from guard.core.tls import (
 )
 from guard.core.verdict import Decision, Mode, PacketClass, Reason, Verdict
 from tests import wire
-from tests.conversation import PAYLOADS, Conversation
+from tests.conversation import DEVICE, PAYLOADS, Conversation
 from tests.properties.bounded import BOUNDED, FEWER
 
 CLASS_OF = {
@@ -162,38 +164,83 @@ def test_sent_again_in_other_pieces(
     assert run.kinds == whole
 
 
+# acknowledged application data comes again when it is not kept any more
+FORGOTTEN = ([(23, 0), (23, 1400), (20, 0)], [*range(1, 8), *range(127, 131), 829])
+
+
 @BOUNDED
-@given(records, cuts, st.randoms(use_true_random=False))
+@given(records, cuts, st.randoms(use_true_random=False), st.booleans())
+@example(*FORGOTTEN, Random(0), False)
+@example(*FORGOTTEN, Random(0), True)
 def test_out_of_order_is_never_less_strict(
-    shapes: list[tuple[int, int]], places: list[int], random: Random
+    shapes: list[tuple[int, int]], places: list[int], random: Random, muted: bool
 ) -> None:
+    """What comes out of order, again or cut anew passes only if all of its bytes may pass.
+
+    But for bytes that the peer has acknowledged: those that are not kept any more cannot be told apart, and
+    pass on the budget ``retransmit`` (see the next test). While muted they do not, a keep-alive probe apart.
+    """
     data, kinds, whole = make_stream(shapes, b"")
     run = Run()
+    if muted:
+        run.talk.mute()
     segments = cut(data, places)
     # some twice, some cut anew, in any order
     segments += [(begin, min(begin + 700, len(data))) for begin, _ in segments[::3]]
     random.shuffle(segments)
     seen: set[int] = set()
     acknowledged = 0
-    for begin, end in segments:
+
+    def send(begin: int, end: int) -> Decision:
         answer = run.send(data, begin, end)
-        seen.update(range(begin, end))
+        # a keep-alive probe: one byte before the next, all acknowledged (RFC 9293, 3.8.4)
+        probe = end - begin == 1 and end == acknowledged
+        judged = kinds[begin if muted and not probe else max(begin, acknowledged) : end]
         if answer.verdict is Verdict.ACCEPT:
-            assert KIND_APP_DATA not in kinds[begin:end]
+            assert KIND_APP_DATA not in judged
         if answer.packet_class is not PacketClass.RETRANSMIT:
             strictness = [PacketClass.SYN, PacketClass.HANDSHAKE, PacketClass.APP_DATA]
             assert answer.packet_class is not None
-            assert strictness.index(answer.packet_class) >= strictness.index(get_class(kinds[begin:end]))
+            assert strictness.index(answer.packet_class) >= strictness.index(get_class(judged))
+        return answer
+
+    for begin, end in segments:
+        send(begin, end)
+        seen.update(range(begin, end))
         reached = next((at for at in range(len(data)) if at not in seen), len(data))
         if reached % 2:
             run.talk.answer(ack=run.start + reached)
             acknowledged = reached
     assert run.kinds == whole
     for begin, end in segments:  # and what it is offered again is what it was
+        assert send(begin, end).packet_class is PacketClass.RETRANSMIT
+
+
+def test_acknowledged_bytes_that_are_not_kept_pass_on_a_budget_and_never_while_muted() -> None:
+    data, kinds, _ = make_stream([(23, 1400)], b"")
+    run = Run()
+    segments = cut(data, list(range(200, len(data), 200)))
+    for begin, end in segments:
+        run.send(data, begin, end)
+    run.talk.answer(ack=run.start + len(data))
+    forgotten, kept = segments[1:-KEPT_CHUNKS], segments[-KEPT_CHUNKS:]
+
+    def get_left() -> float:
+        return run.talk.engine.get_status(DEVICE, now=run.talk.now).budgets["retransmit"]
+
+    for begin, end in kept:
+        assert run.send(data, begin, end).verdict is Verdict.REFUSE
+    left = get_left()
+    assert len(forgotten) == 3
+    for begin, end in forgotten:
+        assert KIND_APP_DATA in kinds[begin:end]
         answer = run.send(data, begin, end)
-        assert answer.packet_class is PacketClass.RETRANSMIT
-        if KIND_APP_DATA in kinds[max(begin, acknowledged) : end]:
-            assert answer.verdict is Verdict.REFUSE
+        assert (answer.verdict, answer.reason) == (Verdict.ACCEPT, Reason.RETRANSMISSION)
+    assert left - get_left() == pytest.approx(600)
+    run.talk.mute()
+    for begin, end in segments:
+        answer = run.send(data, begin, end)
+        assert (answer.packet_class, answer.verdict) == (PacketClass.RETRANSMIT, Verdict.REFUSE)
 
 
 # -- framing against a reader that sees the whole stream ---------------------------------------------
