@@ -19,6 +19,7 @@ from guard.telemetry import journal_schema as schema
 Note = Callable[[schema.Entry], None]
 
 OPEN, CLOSED, REFUSED, IDLE = "open", "closed", "refused", "idle"
+NEW_A_LOOK: Final = 256  # connections taken up in one look; a flood of them has to wait, verdicts have not
 _UNKNOWN_WORD: Final = ("", "")
 
 
@@ -111,16 +112,19 @@ class DeviceSightings:
         """Note how everything stands: nobody will look any more."""
         self.look(now)
         self._end_interaction(now)
-        self.look_at_flows(now)
+        self.look_at_flows(now, at_most=len(self._state.flows))
         for flow, seen in self._flows.items():
             self._tell_flow(flow, seen, None)
 
-    def look_at_flows(self, now: float) -> int:
-        """See which connections began, ended or were refused; return how many there are."""
+    def look_at_flows(self, now: float, *, at_most: int = NEW_A_LOOK) -> int:
+        """See which connections began (so many ``at_most``), ended or were refused; return how many."""
         self._turn += 1
+        room = len(self._flows) + at_most
         for flow in self._state.flows:
             seen = self._flows.get(flow)
             if seen is None:
+                if len(self._flows) >= room:
+                    continue
                 seen = self._flows[flow] = _FlowSighting(flow, self._to_ms(now))
             seen.turn = self._turn
             end = seen.follow(flow)

@@ -17,6 +17,7 @@ from guard.gate import Gate
 from guard.journalist import KEPT_FREE, MAX_ENTRIES, Journalist
 from guard.netfilter.marks import UNJUDGED, make_upstream_mark
 from guard.rules import load_policy
+from guard.sightings import NEW_A_LOOK
 from guard.telemetry import journal_schema as schema
 from guard.telemetry.journal_store import Fault
 from guard.telemetry.journal_writer import Batch, Done
@@ -226,6 +227,17 @@ def test_memory_is_bounded_while_nothing_can_be_written() -> None:
     room.journalist.keep_house()
     assert asked == ["written"]
     assert room.paper.batches == [MAX_ENTRIES]
+
+
+def test_a_flood_of_connections_is_taken_up_in_parts() -> None:
+    room = Room()
+    for port in range(20_000, 20_000 + 2 * NEW_A_LOOK):
+        room.send(b"x" * 50, port=port)
+    assert len(room.read(schema.Flow)) == NEW_A_LOOK
+    for _ in range(3):
+        room.read(schema.Flow)
+    flows = {row.flow for row in room.read(schema.Flow) if isinstance(row, schema.Flow)}
+    assert len(flows) == 2 * NEW_A_LOOK
 
 
 def test_traffic_takes_no_room_from_what_people_did() -> None:
