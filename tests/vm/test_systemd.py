@@ -251,9 +251,9 @@ def test_there_is_no_access_point_without_rules(machine: Container) -> None:
     assert machine.get("hostapd", "ActiveState") == "inactive"
     assert "netwrok" in machine.read_journal(RULES)
     machine.call("systemctl", "reset-failed", RULES)
-    machine.call("mv", "/etc/wakeguard/wakeguard.toml", "/root/away.toml")
+    machine.call("mv", "/etc/wakeguard/wakeguard.toml", "/etc/away.toml")
     assert machine.run("systemctl", "start", "hostapd").returncode != 0
-    machine.call("rm", "/root/away.toml")
+    machine.call("rm", "/etc/away.toml")
     machine.call("wakeguard", "uninstall", "--yes")
     assert list_files(machine) == files
     machine.call("systemctl", "start", "hostapd")
