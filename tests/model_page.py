@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from guard.core.burst import (
     FEATURES,
+    LEAST_BYTES_PER_S,
     MIN_RUN,
     PACE,
     PACE_GAP_S,
@@ -20,10 +21,12 @@ from guard.core.voice import (
     BURST_LEAD_S,
     BURST_S,
     MAX_GAP_S,
+    PAIR,
     RUN,
     RUN_COVERS,
     SURE_RUN,
     SURE_RUN_COVERS,
+    WIDE,
 )
 from guard.learning.bursts import BURST_COLUMNS
 from guard.learning.card import format_data, format_delays, format_table, format_uploads
@@ -101,12 +104,16 @@ over. Three questions tell a voice, all asked of the lengths and times of TLS re
 
 **The certain rule** knows codecs that were measured. Voice of a constant bit rate sits on a lattice of
 lengths (9 + 80k bytes of plaintext, 8 + 400k, 1033), which moves with the cipher suite. {SURE_RUN} records
-of one lattice make a voice where they are equally long or the lattice is wide, and hold at least
-{100 * SURE_RUN_COVERS:.0f} % of what can be spoken in the time that passed; {RUN} where they hold
-{100 * RUN_COVERS:.0f} %. A pause of {MAX_GAP_S:.0f} s begins anew. The rule is the same without a model.
+of one lattice make a voice where they are equally long, and {PAIR} where they differ on the lattice of
+{WIDE} bytes, when they hold at least {100 * SURE_RUN_COVERS:.0f} % of what can be spoken in the time that
+passed; {RUN} of any where they hold {100 * RUN_COVERS:.0f} %. On the wide lattice a pre-roll that was cut
+counts with its pieces of 4096 bytes. A single frame at most {BURST_S} s after a record of more than half a
+second of speech is a voice by itself. A pause of {MAX_GAP_S:.0f} s begins anew. The rule is the same without
+a model.
 
 **The model** tells codecs that nobody has measured. It is asked when {MIN_RUN} records in a row are equally
-long, about the last {WINDOW} records of the burst (no pause of {PAUSE_S:.0f} s); the connection's own upkeep,
+long, about the last {WINDOW} records of the burst (no pause of {PAUSE_S:.0f} s), unless they are slower than
+{LEAST_BYTES_PER_S:.0f} bytes a second, as the requests of a player are; the connection's own upkeep,
 17 bytes of plaintext or less, is left out. It never widens anything: what it alone takes for a voice keeps no
 interaction open.
 
@@ -157,11 +164,10 @@ decision is no leak.
 
 {format_delays(report)}
 
-{late} of {found} uploads were recognised later than one of the bars, each listed below. Two causes: in
-`haipeng_li` the pre-roll comes in records of up to 3.6 kB, so three records are more than 4 kB, or the line
-stalled between them; in `sean_kennedy` a report before the audio happened to be as long as a record of the
-same lattice, and time counts from it. One device also sends its pre-roll in one record of about 5.7 kB
-before the run; it is not in these bytes, and it waits with the others.
+{late} of {found} uploads were recognised later than one of the bars, each listed below, all of them in
+`haipeng_li`. Two causes: its pre-roll comes in records of up to 4,128 bytes, so that the second or third of
+them is beyond the bar, or the line stalled behind the first. The other device sends its pre-roll in one
+record of about 5.7 kB before the run; it is not in these bytes, and it waits with the others.
 
 {format_late(report)}
 
