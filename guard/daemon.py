@@ -25,13 +25,13 @@ from guard.core.policy import Policy
 from guard.core.verdict import Mode
 from guard.decisions import DecisionLog
 from guard.errors import WakeguardError
-from guard.gate import Gate, Pause
+from guard.gate import Gate
 from guard.journalist import Journalist, start_journal
 from guard.loop import Loop
 from guard.losses import LossWatch
 from guard.netfilter import kernel, ruleset
 from guard.netfilter.fastpath import Tally
-from guard.netfilter.queue import PacketQueue
+from guard.netfilter.queue import PacketQueue, Pause
 from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
 from guard.pauses import Pauses
@@ -356,6 +356,7 @@ class _Daemon:
         self._losses.look()
         if self._journalist is not None:
             self._journalist.keep_house()
+        self._queue.flush()  # last: it raises as long as the kernel takes no verdict
 
     def _note_failure(self, kind: str, device: str = "", count: int = 0) -> None:
         if self._journalist is not None:

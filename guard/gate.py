@@ -21,7 +21,7 @@ from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.histogram import VERDICT_BOUNDS_NS, Histogram
 from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, DEVICE_SHIFT, QUIET_MASK, get_device, is_upstream
-from guard.netfilter.queue import condemn
+from guard.netfilter.queue import Pause, condemn
 from guard.onlookers import Audit, Messenger, Witness
 from guard.tally import Tally, Target
 from guard.trace import Settings
@@ -76,10 +76,6 @@ class _Wait(NamedTuple):
     target: Target
     octets: int
     packet: Packet | None
-
-
-class Pause(Exception):  # noqa: N818  # leaves netfilterqueue's loop; no error
-    """The batch is over."""
 
 
 def _none_passed(_device: str) -> tuple[int, int]:

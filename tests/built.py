@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
+import shlex
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from tests.conftest import ROOT
 
 BUILD_SECONDS = 900
+BATCH = "guard.netfilter.batch"
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,20 @@ def unpack_wheel(**environment: str) -> Path:
     with zipfile.ZipFile(build_wheel(**environment).wheel) as archive:
         archive.extractall(folder)
     return folder
+
+
+def build_batch(folder: Path) -> ModuleType:
+    """Build the queue's compiled loop alone and return it as a module."""
+    library = folder / "batch.so"
+    command = [
+        *shlex.split(sysconfig.get_config_var("CC") or "gcc"),
+        *("-shared", "-fPIC", "-Wall", "-Werror", f"-I{sysconfig.get_path('include')}"),
+        *(str(ROOT / "guard/netfilter/batch.c"), "-o", str(library)),
+    ]
+    subprocess.run(command, check=True, timeout=120)
+    spec = importlib.util.spec_from_file_location(BATCH, library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -22,8 +22,9 @@ from guard.core.verdict import (
     Verdict,
     decision,
 )
-from guard.gate import BATCH_NS, SAMPLE_NS, Acting, Gate, Pause, Settled
+from guard.gate import BATCH_NS, SAMPLE_NS, Acting, Gate, Settled
 from guard.netfilter.marks import CONDEMNED, UNJUDGED, make_upstream_mark
+from guard.netfilter.queue import Pause
 from guard.rules import load_policy
 from guard.trace import Settings
 

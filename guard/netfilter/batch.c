@@ -5,7 +5,8 @@
  * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py.
  *
  * A verdict given inside run() is sent at the end of the chunk in hand, one given outside at once. What a send
- * could not deliver stays, and goes first with the next one; the OSError comes out of run() or of the verdict.
+ * could not deliver stays, and goes first with the next one or with flush(); the OSError comes out of run(), of
+ * flush() or of the verdict.
  */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
@@ -32,6 +33,7 @@ enum {
 typedef struct {
     PyObject_HEAD
     PyObject *callback;
+    PyObject *pause;      /* the exception that is no fault: it ends the batch */
     struct Packet *spare; /* a Packet that nobody refers to any more */
     int descriptor;
     uint16_t number;      /* big-endian */
@@ -321,35 +323,48 @@ static int hand_over(Batch *self, const struct nlmsghdr *message)
     return 0;
 }
 
-/* The whole chunk is handed over, whatever the callback raises: it cannot be put back. The first exception
- * comes out when that is done and the verdicts are on their way. */
+typedef struct {
+    PyObject *kind, *value, *trace;
+} Raised;
+
+/* One exception can come out of run(): the first fault, or the pause where there was none. A fault behind another
+ * goes to sys.unraisablehook. */
+static void keep_exception(Batch *self, Raised *kept)
+{
+    if (kept->kind != NULL && !PyErr_GivenExceptionMatches(kept->kind, self->pause)) {
+        if (PyErr_ExceptionMatches(self->pause))
+            PyErr_Clear();
+        else
+            PyErr_WriteUnraisable(self->callback);
+        return;
+    }
+    Py_CLEAR(kept->kind);
+    Py_CLEAR(kept->value);
+    Py_CLEAR(kept->trace);
+    PyErr_Fetch(&kept->kind, &kept->value, &kept->trace);
+}
+
+/* The whole chunk is handed over, whatever the callback raises: it cannot be put back. What was raised comes out
+ * when that is done and the verdicts are on their way. */
 static int hand_over_chunk(Batch *self, int count)
 {
-    PyObject *kind = NULL, *value = NULL, *trace = NULL;
+    Raised kept = {NULL, NULL, NULL};
 
     self->running = 1;
     for (int number = 0; number < count; number++) {
         struct nlmsghdr *message = (struct nlmsghdr *)self->in[number];
         int left = (int)self->headers[number].msg_len; /* signed: NLMSG_NEXT may go below zero */
 
-        for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
-            if (hand_over(self, message) == 0)
-                continue;
-            if (kind == NULL)
-                PyErr_Fetch(&kind, &value, &trace);
-            else
-                PyErr_Clear();
-        }
+        for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left))
+            if (hand_over(self, message) < 0)
+                keep_exception(self, &kept);
     }
     self->running = 0;
-    if (self->waiting && flush(self) < 0) {
-        if (kind == NULL)
-            return -1;
-        PyErr_Clear(); /* the verdicts stay; the next send says so again */
-    }
-    if (kind == NULL)
+    if (self->waiting && flush(self) < 0)
+        keep_exception(self, &kept); /* the verdicts stay */
+    if (kept.kind == NULL)
         return 0;
-    PyErr_Restore(kind, value, trace);
+    PyErr_Restore(kept.kind, kept.value, kept.trace);
     return -1;
 }
 
@@ -389,12 +404,12 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
 
 static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
 {
-    static char *keywords[] = {"descriptor", "number", "callback", NULL};
+    static char *keywords[] = {"descriptor", "number", "callback", "pause", NULL};
     unsigned short number;
     int descriptor;
-    PyObject *callback;
+    PyObject *callback, *pause;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHO", keywords, &descriptor, &number, &callback))
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHOO", keywords, &descriptor, &number, &callback, &pause))
         return -1;
     if (self->in != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a Batch is made once");
@@ -414,12 +429,15 @@ static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
     self->number = htons(number);
     Py_INCREF(callback);
     self->callback = callback;
+    Py_INCREF(pause);
+    self->pause = pause;
     return 0;
 }
 
 static int batch_traverse(Batch *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->callback);
+    Py_VISIT(self->pause);
     return 0;
 }
 
@@ -430,6 +448,7 @@ static int batch_clear(Batch *self)
     self->spare = NULL;
     Py_XDECREF(spare);
     Py_CLEAR(self->callback);
+    Py_CLEAR(self->pause);
     return 0;
 }
 
@@ -445,13 +464,26 @@ static void batch_dealloc(Batch *self)
 static PyObject *batch_close(Batch *self, PyObject *unused)
 {
     (void)unused;
+    if (self->running) {
+        PyErr_SetString(PyExc_RuntimeError, "close() was called from the callback");
+        return NULL;
+    }
     self->descriptor = -1;
     batch_clear(self);
     Py_RETURN_NONE;
 }
 
+static PyObject *batch_flush(Batch *self, PyObject *unused)
+{
+    (void)unused;
+    if (self->descriptor >= 0 && self->waiting && flush(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef batch_methods[] = {
     {"run", (PyCFunction)batch_run, METH_NOARGS, "Call the callback for every packet that waits."},
+    {"flush", (PyCFunction)batch_flush, METH_NOARGS, "Send the verdicts that a failed send has left."},
     {"close", (PyCFunction)batch_close, METH_NOARGS, "Let go of the descriptor and the callback."},
     {NULL, NULL, 0, NULL},
 };

@@ -69,13 +69,18 @@ def condemn(packet: Packet) -> None:
     packet.accept()
 
 
+class Pause(Exception):  # noqa: N818  # leaves the queue's loop; no error
+    """The batch is over."""
+
+
 class PacketQueue:
     """One kernel queue. Bind, run and close it from the same thread.
 
     ``bind(callback, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
     readable. ``callback(packet)`` gives each packet a verdict or keeps it with ``packet.retain()``.
     Whatever it raises ends ``run`` and comes out of it, while the packets behind stay queued: a caller
-    with other work to do ends a batch so. A packet left without a verdict waits until ``close``.
+    with other work to do ends a batch so, by ``Pause``. A packet left without a verdict waits until
+    ``close``.
     """
 
     def __init__(self, number: int) -> None:
@@ -132,6 +137,11 @@ class PacketQueue:
         else:
             self._bound().run(block=False)
 
+    def flush(self) -> None:
+        """Send the verdicts that a failed send has left. Nothing in plain Python, which keeps none."""
+        if self._batch is not None:
+            self._batch.flush()
+
     def read_statistics(self) -> kernel.QueueStatistics | None:
         """Return the kernel's own counters; None when the queue is gone."""
         return kernel.read_statistics(self.number)
@@ -162,4 +172,4 @@ def _make_batch(descriptor: int, number: int, callback: Callable[[Packet], None]
         from guard.netfilter.batch import Batch
     except ImportError:
         return None
-    return Batch(descriptor, number, callback)
+    return Batch(descriptor, number, callback, Pause)

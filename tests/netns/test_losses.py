@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import select
-import shlex
 import socket
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +18,7 @@ from guard.core.verdict import Mode
 from guard.losses import LossWatch
 from guard.netfilter.queue import PacketQueue
 from guard.telemetry.metrics import make_registry
-from tests.conftest import ROOT
+from tests.built import BATCH, build_batch
 from tests.netns.household import QUEUE, Household, wait_until
 from tests.test_reporter import Turns, make_reporter
 
@@ -31,25 +27,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
-NAME = "guard.netfilter.batch"
-
 
 @pytest.fixture
 def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Build the queue's compiled loop alone, and have it used."""
-    library = tmp_path / "batch.so"
-    command = [
-        *shlex.split(sysconfig.get_config_var("CC") or "gcc"),
-        *("-shared", "-fPIC", "-Wall", "-Werror", f"-I{sysconfig.get_path('include')}"),
-        *(str(ROOT / "guard/netfilter/batch.c"), "-o", str(library)),
-    ]
-    subprocess.run(command, check=True, timeout=120)
-    spec = importlib.util.spec_from_file_location(NAME, library)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setitem(sys.modules, NAME, module)
+    monkeypatch.setitem(sys.modules, BATCH, build_batch(tmp_path))
 
 
 def drive(home: Household, scene: Callable[[PacketQueue, list[Packet]], None]) -> None:
