@@ -2,7 +2,8 @@
 
 PYTHON_VENV := .venv/bin/python
 SHELL_FILES := .ci/run $(wildcard tools/*.sh)
-PYTEST_OPTIONS ?=
+# Two at a time: most tests wait for a kernel, a clock or a peer. A file's tests stay together.
+PYTEST_OPTIONS ?= --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench bench-audio clean

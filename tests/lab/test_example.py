@@ -90,12 +90,18 @@ def test_tshark_lists_the_same_records_of_a_fresh_capture(tmp_path: Path) -> Non
 
 
 def check_records(capture: Path, device: Device) -> None:
-    """Assert that replay and tshark see the same TLS records of ``device`` in each of its connections."""
+    """Assert that replay and tshark see the same TLS records of ``device`` in each of its connections.
+
+    Where bytes were sent again tshark skips some: there its records are among ours.
+    """
     streams = [stream for stream in compare(capture, device.mac).values() if stream.upstream]
     assert len(streams) >= 3
     for stream in streams:
-        assert stream.clean
-        assert [record for _frame, record in stream.ours] == stream.reference
+        if stream.clean:
+            assert [record for _frame, record in stream.ours] == stream.reference
+        else:  # something was sent again, on a busy machine
+            assert stream.find_extras() is not None
+    assert sum(stream.clean for stream in streams) >= 2
     records = [record for stream in streams for record in stream.reference]
     overhead = {"1.2": 24, "1.3": 17}[device.tls]
     assert records.count((23, 89 + overhead)) > 40  # voice

@@ -31,16 +31,15 @@ def get_device(gate: GateProcess) -> dict[str, Any]:
     return device
 
 
-def wait_for_hold(gate: GateProcess) -> None:
-    wait_until(lambda: get_device(gate)["holds"]["packets"] > 0)
+def wait_for_hold(gate: GateProcess, size: int = 1) -> None:
+    wait_until(lambda: get_device(gate)["holds"]["bytes"] >= size)
 
 
 def test_what_waits_arrives_the_moment_the_wake_word_is_heard(household: Household, tmp_path: Path) -> None:
     with GateProcess(household, tmp_path, extra=LONG) as gate, TlsCloud(household) as cloud:
         with cloud.connect() as stream:
             stream.sendall(b"v" * VOICE)
-            wait_for_hold(gate)
-            assert get_device(gate)["holds"]["bytes"] >= VOICE
+            wait_for_hold(gate, VOICE)
             assert cloud.received == 0
             with cloud.connect() as other:  # nobody else is kept waiting
                 assert other.version() == "TLSv1.3"
