@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware.audio import RATE
-from tests.audio_bench import scenes, synthesis
+from tests.audio_bench import prompts, scenes, synthesis
 from tests.audio_bench.clips import FOLDS, Clip, load_other, load_synthetic, load_words
 from tests.audio_bench.scenes import Random, Scene
 
@@ -95,6 +95,14 @@ def make_other(material: Material) -> Iterator[Scene]:
         yield Scene(clip.name, np.pad(clip.audio, (0, int(TAIL_S * RATE))), clip.fold)
 
 
+def make_prompts(material: Material) -> Iterator[Scene]:
+    """Yield the prompts of a telephone exchange, each reader with the head that never heard that voice."""
+    read = prompts.load_prompts()
+    for fold in range(FOLDS):
+        for audio in prompts.string_together([clip for clip in read if clip.fold == fold]):
+            yield Scene(prompts.LANGUAGES[fold], audio, fold)
+
+
 def make_altered(material: Material) -> Iterator[Scene]:
     """Yield other speech again and again: strung together anew, faster, slower, two voices at once."""
     for fold in range(FOLDS):
@@ -133,6 +141,7 @@ def _speak(texts: Sequence[str], random: Random) -> Iterator[Scene]:
 
 OTHER_CONDITIONS: Mapping[str, Callable[[Material], Iterator[Scene]]] = {
     "other speech": make_other,
+    "other speech, prompts in five languages": make_prompts,
     "other speech, altered": make_altered,
     "synthesised talk": make_sentences,
     "synthesised near words": make_near,

@@ -42,6 +42,7 @@ FOUND_NOTE = (
     "costly, rest on every fourth of them, also below."
 )
 FALSE_AN_HOUR = 0.5
+PEOPLE = ("other speech", "other speech, prompts in five languages")  # as recorded, nothing altered
 CPU_SHARE = 0.10
 
 Row = dict[str, Any]
@@ -167,9 +168,15 @@ def make_goals(contestant: Contestant) -> list[Row]:
             reached=latest <= LATEST_MS,
         )
     )
-    count, hours = get_false(contestant, "other speech")
+    alarms = [get_false(contestant, condition) for condition in PEOPLE]
+    count, hours = sum(one for one, _ in alarms), sum(one for _, one in alarms)
     wanted = f"under {FALSE_AN_HOUR} an hour"
-    rate = _judge("false alarms in other speech", wanted, format_rate(count, hours), reached=not count)
+    rate = _judge(
+        "false alarms in other speech",
+        wanted,
+        format_rate(count, hours),
+        reached=count < FALSE_AN_HOUR * hours,
+    )
     if not count and get_highest_mean(0) / hours >= FALSE_AN_HOUR:
         rate[""] = "none came, but the recordings are too short to show it"
     rows.append(rate)

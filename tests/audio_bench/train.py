@@ -23,20 +23,21 @@ from hardware.canary import CLIP
 from hardware.detectors.embedding import EMBEDDING, FRAMES, HOP, Array, Embedding, find_models
 from hardware.detectors.head import ARRAYS, Head, load_head
 from hardware.wav import read_wav
-from tests.audio_bench import scenes, synthesis
+from tests.audio_bench import prompts, scenes, synthesis
 from tests.audio_bench.clips import FOLDS, Audio, Clip, load_other, load_words, round_up
 from tests.audio_bench.scenes import Random, Scene
 from tests.conftest import data_folder
 
 SEED = 4
 STEPS = 5  # embeddings: 1.08 s of audio
-WORD_SCENES = 10  # of each recording of the word
+WORD_SCENES = 20  # of each recording of the word
 OTHER_SCENES = 10  # of each other recording
 TALK_SCENES, TALK_S = (
     100,
     12,
 )  # of each fold: other recordings strung together, every third with a second voice
-NEAR_SCENES, SENTENCE_SCENES, SYNTHETIC_WORDS = 360, 120, 120
+PROMPT_PASSES = 3  # through the prompts that a fold's reader speaks: once as they are, then altered
+NEAR_SCENES, SENTENCE_SCENES, SYNTHETIC_WORDS = 720, 240, 120
 STEP = FRAMES * HOP  # samples between scores
 # Relative to the end of the word (s): a score in here must be high; one between the outer bounds may be.
 SURE = (0.0, 0.16)
@@ -44,7 +45,7 @@ EITHER = (-0.2, 0.44)
 HIDDEN = (64, 32)
 EPOCHS = 8
 MEMBERS = 2  # networks, trained from other beginnings, whose scores are averaged
-POSITIVE_WEIGHT = 0.15  # of all rows with the word, against 1 of all without
+POSITIVE_WEIGHT = 0.3  # of all rows with the word, against 1 of all without
 BATCH = 1024
 LEARNING_RATE, DECAY = 1.5e-3, 2e-3
 DROPOUT = 0.2
@@ -126,6 +127,22 @@ def make_scenes(words: Sequence[Clip], others: Sequence[Clip], fold: int) -> Ite
         if number % 3 == 2:
             audio = audio + scenes.cut_speech(own, random, len(audio)) * np.float32(random.uniform(0.2, 1.0))
         yield _finish(Scene("talk", stretch(Clip("talk", audio, fold), random).audio, fold), random, own)
+
+
+def make_prompt_scenes(read: Sequence[Clip], others: Sequence[Clip], fold: int) -> Iterator[Scene]:
+    """Yield the training scenes of one fold's reader."""
+    random = np.random.default_rng([SEED, 200 + fold])
+    own = [clip for clip in read if clip.fold == fold]
+    behind = [clip for clip in others if clip.fold == fold]
+    for number in range(PROMPT_PASSES):
+        order = [own[int(place)] for place in random.permutation(len(own))]
+        if number == 0:
+            for audio in prompts.string_together(order):
+                yield Scene("prompts", audio, fold)
+            continue
+        changed = [stretch(clip, random) for clip in order]
+        for audio in prompts.string_together(changed):
+            yield _finish(Scene("prompts", audio, fold), random, behind)
 
 
 def make_synthetic_scenes() -> Iterator[Scene]:
@@ -281,12 +298,13 @@ def save_parity(path: Path) -> None:
 
 def make_all_examples(folder: Path) -> Examples:
     """Return the rows of every fold and of the synthesised voices."""
-    words, others = load_words(folder), load_other(folder)
+    words, others, read = load_words(folder), load_other(folder), prompts.load_prompts()
     if not synthesis.is_possible():
         sys.exit("training needs flite and espeak-ng: apt-get install flite espeak-ng")
     parts = [get_examples(make_synthetic_scenes())]
     for fold in range(FOLDS):
-        parts.append(get_examples(make_scenes(words, others, fold)))
+        made = itertools.chain(make_scenes(words, others, fold), make_prompt_scenes(read, others, fold))
+        parts.append(get_examples(made))
         print(f"fold {fold}: {len(parts[-1].labels):,} rows", flush=True)
     return Examples(
         np.concatenate([part.inputs for part in parts]),
