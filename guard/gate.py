@@ -320,32 +320,42 @@ class Gate:
                 self._waiting[packet_id] = wait._replace(packet=None)
 
     def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+        """Carry out what was decided of packets that wait: all of it, then raise the first OSError."""
+        fault: OSError | None = None
         for packet_id, decision in released:
             wait = self._waiting.pop(packet_id, None)
             if wait is None:
                 continue
-            device, target, octets, packet = wait
-            settled = self.settled[device]
-            if decision.verdict is _ACCEPT:
-                settled.released += 1
-            else:
-                settled.refused += 1
-                if self.tally is not None:
-                    self.tally.note(device, target, decision, octets, ns, packet is None)
-            if packet is None:
-                continue  # in monitor it has passed already
-            if decision.verdict is _ACCEPT or self._passes(device):
-                packet.set_mark(packet.get_mark() & ACCEPT_MASK)
-                packet.accept()
-            elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
-                mark = packet.get_mark()
-                condemn(packet)
-                flow = None if isinstance(target, tuple) else target
-                self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
-            else:
-                packet.drop()
+            try:
+                self._settle(wait, decision, ns)
+            except OSError as error:
+                fault = fault or error
         if released and self.audit is not None:
             self.audit.release(released, ns)
+        if fault is not None:
+            raise fault
+
+    def _settle(self, wait: _Wait, decision: Decision, ns: int) -> None:
+        device, target, octets, packet = wait
+        settled = self.settled[device]
+        if decision.verdict is _ACCEPT:
+            settled.released += 1
+        else:
+            settled.refused += 1
+            if self.tally is not None:
+                self.tally.note(device, target, decision, octets, ns, packet is None)
+        if packet is None:
+            return  # in monitor it has passed already
+        if decision.verdict is _ACCEPT or self._passes(device):
+            packet.set_mark(packet.get_mark() & ACCEPT_MASK)
+            packet.accept()
+        elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
+            mark = packet.get_mark()
+            condemn(packet)
+            flow = None if isinstance(target, tuple) else target
+            self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
+        else:
+            packet.drop()
 
     def _tell(self, packet: Packet, payload: bytes, mark: int, now: float, flow: Flow | None) -> None:
         """Have the receiver of a refused packet told that its connection has ended."""

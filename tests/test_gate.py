@@ -51,6 +51,7 @@ class FakePacket:
         self.mark = mark
         self.answer: str | int | None = UNANSWERED
         self.retained = False
+        self.fault: OSError | None = None  # of sending the verdict
 
     def get_mark(self) -> int:
         return self.mark
@@ -66,10 +67,14 @@ class FakePacket:
 
     def accept(self) -> None:
         assert self.answer is UNANSWERED
+        if self.fault is not None:
+            raise self.fault
         self.answer = self.mark
 
     def drop(self) -> None:
         assert self.answer is UNANSWERED
+        if self.fault is not None:
+            raise self.fault
         self.answer = DROPPED
 
 
@@ -305,6 +310,21 @@ def test_held_packets_wait_for_their_release() -> None:
     assert third.answer == DROPPED
     assert gate.settled["kitchen"] == Settled(released=1, refused=2)
     assert gate.settled["bath"] == Settled()
+
+
+def test_a_verdict_that_cannot_be_sent_keeps_nothing_behind_it_waiting() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD, HOLD)
+    gate.audit = book = Book()
+    packets = [receive(gate) for _ in range(3)]
+    faults = [OSError(105, "first"), OSError(105, "second")]
+    for packet, fault in zip(packets, faults, strict=False):
+        packet.fault = fault
+    engine.released = [(1, ACCEPT), (2, DROP), (3, ACCEPT)]
+    with pytest.raises(OSError, match="first"):
+        gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert [packet.answer for packet in packets] == [UNANSWERED, UNANSWERED, UP & ~UNJUDGED]
+    assert gate.settled["kitchen"] == Settled(released=2, refused=1)
+    assert book.rows[-1][0] == [(1, ACCEPT), (2, DROP), (3, ACCEPT)]
 
 
 def test_in_monitor_a_held_packet_has_passed_and_its_verdict_is_counted() -> None:
