@@ -235,11 +235,12 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
 
 
 def _render_unknown(spec: RulesetSpec) -> str:
-    """Return the rule that refuses what no device sent; before the interface is there, there is none.
+    """Return the rule that refuses what no device sent.
 
     Asked before the judge is: not whose connection it is, which says nothing of the sender, but who sent it.
+    At boot the interface is not there yet and is taken for a plain one.
     """
-    if not spec.refuse_unknown or spec.boot:
+    if not spec.refuse_unknown:
         return ""
     arrival = f"-m physdev --physdev-in {spec.lan}" if spec.bridge_port else f"-i {spec.lan}"
     return f"-A WAKEGUARD-FORWARD {arrival} -m mark --mark {format_match(0, UNJUDGED)} -j DROP"

@@ -138,6 +138,29 @@ def test_with_forwarding_on_nothing_passes_from_the_moment_the_rules_are_there(
         assert len(heard) == seen
 
 
+@pytest.mark.parametrize(("unknown", "passes"), [("pass", True), ("refuse", False)])
+def test_a_stranger_is_met_at_boot_as_configured(
+    routed: Household, tmp_path: Path, unknown: str, *, passes: bool
+) -> None:
+    """From the start of forwarding, and through the gate's start."""
+    gate = GateProcess(routed, tmp_path, device='mac = "02:00:00:00:77:99"')
+    text = gate.config.read_text()
+    gate.config.write_text(text.replace("[network]\n", f'[network]\nunknown = "{unknown}"\n'))
+    routed.gate.run("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+    applied = gate.call("rules", "apply", "--boot")
+    assert (applied.returncode, applied.stderr) == (0, "")
+    with talking(routed) as heard:
+        routed.gate.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        before = count_voice(routed)
+        wait_until(lambda: count_voice(routed) > before + 200)
+        assert (heard != []) == passes
+        with gate:
+            before = count_voice(routed)
+            wait_until(lambda: count_voice(routed) > before + 200)
+            assert gate.call("rules", "check").returncode == 0
+    assert (heard != []) == passes
+
+
 def drained(heard: list[bytes]) -> bool:
     """Tell whether the cloud still reads what had arrived before."""
     seen = len(heard)
