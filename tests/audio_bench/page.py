@@ -20,6 +20,7 @@ from tests.audio_bench.contestants import (
     Contestant,
     get_path,
     read_thinned,
+    read_traces,
 )
 from tests.audio_bench.measure import Heard, find_delay, find_events, get_highest_mean, get_share_interval
 from tests.bench.report import ROOT, describe_machine, format_table
@@ -109,12 +110,20 @@ def make_delays(contestants: Sequence[Contestant]) -> list[Row]:
     ]
 
 
+def was_played(contestant: Contestant, condition: str) -> bool:
+    """Return whether all of a contestant's detectors heard a condition."""
+    return all(condition in read_traces(trace) for trace, _ in contestant.parts)
+
+
 def make_false(contestants: Sequence[Contestant]) -> list[Row]:
-    """Return the table of false alarms."""
+    """Return the table of false alarms; "-" where a detector was not played a condition."""
     rows = []
     for condition in OTHER_CONDITIONS:
         hours = get_false(contestants[0], condition)[1]
-        cells = {one.name: format_rate(*get_false(one, condition)) for one in contestants}
+        cells = {
+            one.name: format_rate(*get_false(one, condition)) if was_played(one, condition) else "-"
+            for one in contestants
+        }
         rows.append({"": f"{condition}, {60 * hours:.0f} min", **cells})
     return rows
 
