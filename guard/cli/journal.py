@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -99,6 +100,8 @@ def tail(
     """Follow the journal as it is written, until Ctrl-C. With --json one object a line."""
     from guard.telemetry.journal import Filter
 
+    # A shell starts what it puts into the background with SIGINT ignored; there, too, it must end this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config = load(config_path)
     _have_written(config)
     show = _print_line if as_json else _make_printer()
