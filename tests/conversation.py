@@ -30,6 +30,13 @@ DEVICE = "kitchen"
 MASK = 0xFFFFFFFF
 UP, DOWN = Direction.UPSTREAM, Direction.DOWNSTREAM
 
+# Answers as ``describe`` words them.
+NO_INTERACTION = "app_data justified refuse flow no_interaction"
+CONDEMNED = "app_data justified refuse flow condemned"
+EXPECTED = "app_data expected accept interaction"
+SETUP = "handshake accept connection_setup"
+CONTROL = "ack accept tcp_control"
+
 PAYLOADS: dict[str, bytes] = {
     "client_hello": wire.client_hello(),
     "client_hello_1_3": wire.client_hello(versions=(wire.TLS_1_3, wire.TLS_1_2)),

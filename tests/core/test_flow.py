@@ -5,10 +5,8 @@ from types import FrameType
 
 from guard.core.flow import Flow, FlowTable
 from tests import wire
-from tests.conversation import DEVICE, Conversation, make_engine
+from tests.conversation import CONDEMNED, DEVICE, NO_INTERACTION, Conversation, make_engine
 
-REFUSED = "app_data justified refuse flow no_interaction"
-CONDEMNED = "app_data justified refuse flow condemned"
 RECORD = wire.app_data(1000)
 
 
@@ -48,14 +46,14 @@ def test_flows_that_live_are_not_looked_at_for_room() -> None:
         assert kept > 0
         counts.append(count_calls(table, next(iter(table))))
         assert table.ledger.kept_bytes == kept
-        assert talks[0].up(RECORD) == REFUSED
+        assert talks[0].up(RECORD) == NO_INTERACTION
     assert counts[0] == counts[1]
 
 
 def test_a_condemned_flow_is_looked_at_once_until_it_keeps_more() -> None:
     talks, table = connect(40)
     live, *others = talks
-    assert {talk.up(RECORD) for talk in others} == {REFUSED}
+    assert {talk.up(RECORD) for talk in others} == {NO_INTERACTION}
     flows = list(table)
     count_calls(table, flows[0])
     assert {flow.up.unacked_bytes for flow in flows if flow.condemned} == {0}
@@ -65,4 +63,4 @@ def test_a_condemned_flow_is_looked_at_once_until_it_keeps_more() -> None:
     assert flows[1].up.unacked_bytes > 0
     table.make_room(flows[0])
     assert flows[1].up.unacked_bytes == 0
-    assert live.up(RECORD) == REFUSED
+    assert live.up(RECORD) == NO_INTERACTION
