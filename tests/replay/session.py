@@ -47,7 +47,7 @@ def trace(folder: Path, *texts: str) -> Path:
 
 
 def gate_line(**limits: object) -> str:
-    """Return the line by which a gate begins its trace: its device, balanced, and the limits that it changed."""
+    """Return the line by which a gate begins its trace: one device, balanced, and the limits it changed."""
     settings = {MAC: {"sensor": False, "balanced": True}}
     return json.dumps({"type": "gate", "mode": "monitor", "devices": settings, "limits": {"table": limits}})
 
