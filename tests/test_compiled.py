@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.wheel, pytest.mark.slow]
 
 SEEDS = 12
 SUITES = ("tests/core", "tests/properties", "tests/model", "tests/test_cases.py", "tests/test_recorded.py")
-"""What the engine promises, said in tests. Not ``tests/test_gate.py``: its doubles for the engine are nothing
-that the compiled gate takes."""
+"""What the engine promises, said in tests. Not ``tests/test_gate.py`` and ``tests/test_gate_holds.py``: their
+double for the engine is nothing that the compiled gate takes."""
 
 
 @pytest.fixture(scope="module")
