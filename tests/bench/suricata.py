@@ -98,7 +98,7 @@ def _fetch() -> None:
         (PLACE / part).mkdir(parents=True)
     sources = PLACE / "sources.list"
     sources.write_text("".join(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n" for suite in suites))
-    _apt("update", "-q")
+    _apt("update", "-q", "--error-on=any")
     _apt("install", "--yes", "--download-only", "--no-install-recommends", "-t", suites[-1], "suricata")
     for package in (PLACE / "cache" / "archives").glob("*.deb"):
         _run("dpkg-deb", "--extract", str(package), str(PLACE / "root"))
@@ -111,6 +111,7 @@ def _apt(*command: str) -> None:
         "Dir::Etc::SourceParts": "/dev/null",
         "Dir::State::Lists": f"{PLACE}/lists",
         "Dir::Cache": f"{PLACE}/cache",
+        "APT::Sandbox::User": "root",  # a user of apt's own may enter neither a home nor this machine's /dev
         "Debug::NoLocking": "1",
     }
     _run("apt-get", *(part for key, value in options.items() for part in ("-o", f"{key}={value}")), *command)
@@ -122,5 +123,10 @@ def _run(*command: str) -> None:
     except subprocess.TimeoutExpired:
         raise SuricataMissingError(f"{command[0]} took more than {DOWNLOAD_SECONDS} s") from None
     if done.returncode != 0:
-        said = (done.stderr.strip() or "said nothing").splitlines()[-1]
-        raise SuricataMissingError(f"{command[0]}: {said}")
+        raise SuricataMissingError(f"{command[0]}: {_get_complaint(done.stderr)}")
+
+
+def _get_complaint(said: str) -> str:
+    """Return the line that tells the cause: of apt's several the first; what follows from it comes last."""
+    lines = said.strip().splitlines() or ["said nothing"]
+    return next((line for line in lines if line.startswith(("E: ", "W: GPG error"))), lines[-1])
