@@ -33,7 +33,16 @@ PROGRAMS: Final = {
 }
 PREFIX: Final = "/opt/wakeguard"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+# Nodes of its own: a mode that something in there sets (agetty does) is not this machine's.
+_DEVICES: Final = {
+    "null": "1 3",
+    "zero": "1 5",
+    "full": "1 7",
+    "random": "1 8",
+    "urandom": "1 9",
+    "tty": "5 0",
+    "console": "1 3",  # what is said there is heard by nobody
+}
 _TARGET: Final = """[Unit]
 Description=What the container starts: the system without what this machine adds to it
 Requires=basic.target
@@ -59,13 +68,11 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=0755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
 mount -t tmpfs -o mode=0755 dev dev
-for name in {devices}; do touch dev/$name; mount --bind /dev/$name dev/$name; done
+{devices}
 mkdir dev/pts dev/shm dev/mqueue
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
-touch dev/console
-mount --bind /dev/null dev/console
 [ -e .{prefix}/bin/wakeguard ] || . {install}
 {binds}
 mkdir before
@@ -260,7 +267,9 @@ class Container:
         python = Path(sys.base_prefix, "bin", f"python{version}")
         return {
             "folder": self._folder,
-            "devices": " ".join(_DEVICES),
+            "devices": "\n".join(
+                f"mknod -m 666 dev/{name} c {numbers}" for name, numbers in _DEVICES.items()
+            ),
             "install": self._get_script("install"),
             "target": _TARGET,
             "places": " ".join(f".{place}" for place in places.values()),

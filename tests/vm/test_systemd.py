@@ -239,6 +239,15 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert list_users(untouched) == users
 
 
+def test_what_the_machine_does_to_its_devices_is_its_own_affair(untouched: Container) -> None:
+    nodes = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty")]
+    before = [Path(node).stat() for node in nodes]
+    untouched.call("chmod", "600", *nodes, "/dev/console")
+    after = [Path(node).stat() for node in nodes]
+    untouched.call("chmod", "666", *nodes, "/dev/console")
+    assert [one.st_mode for one in after] == [one.st_mode for one in before]
+
+
 def test_there_is_no_access_point_without_rules(machine: Container) -> None:
     hostapd = "[Service]\nExecStart=/bin/sleep infinity\n"
     machine.run("tee", "/etc/systemd/system/hostapd.service", text=hostapd)
