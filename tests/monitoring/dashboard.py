@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.conftest import ROOT
-from tests.monitoring.panels import JUSTIFICATIONS, ROWS, Mapping, Panel, Query
+from tests.monitoring.panel import Mapping, Panel, Query
+from tests.monitoring.panels import JUSTIFICATIONS, ROWS
 
 FILE: Final = ROOT / "packaging" / "grafana" / "wakeguard.json"
 UID: Final = "wakeguard"

@@ -1,84 +1,17 @@
-"""What the dashboard asks, row by row, and how it is drawn.
-
-``$device``, ``$__rate_interval`` and ``$__range`` are Grafana's to fill in. Widths are of 24 columns.
-"""
+"""What the dashboard asks, row by row, and how it is drawn. ``$__range`` is Grafana's to fill in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
-_DEVICE: Final = 'device=~"$device"'
-_RATE: Final = "[$__rate_interval]"
-
-Mapping = dict[float, tuple[str, str]]  # value -> text, colour
+from tests.monitoring.panel import Panel, Query, Row
+from tests.monitoring.promql import DEVICE, RATE, happened, of_the_gate, quantile, refused
 
 JUSTIFICATIONS: Final = {
     "not_justified": ("while muted", "red"),
     "justified": ("no wake word", "orange"),
     "expected": ("beyond what a wake word allows", "yellow"),
 }
-
-
-@dataclass(frozen=True)
-class Query:
-    """One question. ``mapping`` says what its values mean."""
-
-    expr: str
-    legend: str = ""
-    instant: bool = False
-    mapping: Mapping = field(default_factory=dict)
-    heatmap: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel. ``kind`` is Grafana's name of it, ``unit`` as well."""
-
-    title: str
-    kind: str
-    queries: tuple[Query, ...]
-    description: str
-    width: int = 12
-    height: int = 8
-    unit: str = "short"
-    decimals: int | None = None
-    steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
-    stacked: bool = False
-    bars: bool = False
-    colours: tuple[tuple[str, str], ...] = ()  # how a series' name begins -> its colour
-    names: bool = False  # a stat that shows the series' names and no numbers
-    top: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A heading and what stands under it."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-def _refused(window: str) -> str:
-    return (
-        "sum by (justification) "
-        f'(increase(wakeguard_refused_packets_total{{{_DEVICE},justification!=""}}{window}))'
-    )
-
-
-def _happened(metric: str, labels: str = "") -> str:
-    return f"sum by (device) (increase({metric}{{{_DEVICE}{labels}}}{_RATE})) > bool 0"
-
-
-def _quantile(quantile: float) -> str:
-    buckets = f"sum by (le) (rate(wakeguard_verdict_duration_seconds_bucket{_RATE}))"
-    return f"histogram_quantile({quantile}, {buckets}) >= 0"  # nothing where nothing was timed
-
-
-def _of_the_gate(expr: str) -> str:
-    """Leave out whatever else this Prometheus scrapes."""
-    return f"{expr} * on (instance, job) group_left (version) wakeguard_build_info"
-
 
 ROWS: Final = (
     Row(
@@ -87,7 +20,7 @@ ROWS: Final = (
             Panel(
                 "Refused",
                 "stat",
-                (Query(_refused("[$__range]"), "{{justification}}", instant=True),),
+                (Query(refused("[$__range]"), "{{justification}}", instant=True),),
                 "Packets of application data refused in the time shown, by what justified them. "
                 "In monitor: that enforce would have refused.",
                 width=12,
@@ -110,7 +43,7 @@ ROWS: Final = (
                 "stat",
                 (
                     Query(
-                        f"max by (device, state) (wakeguard_mute_state{{{_DEVICE}}}) == 1",
+                        f"max by (device, state) (wakeguard_mute_state{{{DEVICE}}}) == 1",
                         "{{device}} {{state}}",
                         instant=True,
                     ),
@@ -126,12 +59,12 @@ ROWS: Final = (
                 "stat",
                 (
                     Query(
-                        f'sum(increase(wakeguard_sensor_events_total{{{_DEVICE},type="wake"}}[$__range]))',
+                        f'sum(increase(wakeguard_sensor_events_total{{{DEVICE},type="wake"}}[$__range]))',
                         "heard",
                         instant=True,
                     ),
                     Query(
-                        f"sum(increase(wakeguard_unheard_wakes_total{{{_DEVICE}}}[$__range]))",
+                        f"sum(increase(wakeguard_unheard_wakes_total{{{DEVICE}}}[$__range]))",
                         "not heard",
                         instant=True,
                     ),
@@ -148,7 +81,7 @@ ROWS: Final = (
                 (
                     Query(
                         "sum by (justification) "
-                        f'(rate(wakeguard_refused_packets_total{{{_DEVICE},justification!=""}}{_RATE}))',
+                        f'(rate(wakeguard_refused_packets_total{{{DEVICE},justification!=""}}{RATE}))',
                         "{{justification}}",
                     ),
                 ),
@@ -163,7 +96,7 @@ ROWS: Final = (
                 (
                     Query(
                         "sort_desc(sum by (reason) "
-                        f'(wakeguard_packets_total{{{_DEVICE},direction="upstream",verdict="refuse"}}))',
+                        f'(wakeguard_packets_total{{{DEVICE},direction="upstream",verdict="refuse"}}))',
                         "{{reason}}",
                         instant=True,
                     ),
@@ -182,33 +115,33 @@ ROWS: Final = (
                 "state-timeline",
                 (
                     Query(
-                        f'2 * sum by (device) (wakeguard_mute_state{{{_DEVICE},state="muted"}})'
-                        f' + sum by (device) (wakeguard_mute_state{{{_DEVICE},state="unknown"}})',
+                        f'2 * sum by (device) (wakeguard_mute_state{{{DEVICE},state="muted"}})'
+                        f' + sum by (device) (wakeguard_mute_state{{{DEVICE},state="unknown"}})',
                         "{{device}}: microphone",
                         mapping={0: ("open", "green"), 1: ("unknown", "yellow"), 2: ("muted", "red")},
                     ),
                     Query(
-                        _happened("wakeguard_sensor_events_total", ',type="wake"'),
+                        happened("wakeguard_sensor_events_total", ',type="wake"'),
                         "{{device}}: wake word",
                         mapping={0: ("no", "transparent"), 1: ("heard", "blue")},
                     ),
                     Query(
-                        f"max by (device) (wakeguard_interaction_active{{{_DEVICE}}})",
+                        f"max by (device) (wakeguard_interaction_active{{{DEVICE}}})",
                         "{{device}}: interaction",
                         mapping={0: ("no", "transparent"), 1: ("open", "light-blue")},
                     ),
                     Query(
-                        _happened("wakeguard_refused_packets_total", ',justification!=""'),
+                        happened("wakeguard_refused_packets_total", ',justification!=""'),
                         "{{device}}: refusals",
                         mapping={0: ("no", "transparent"), 1: ("refused", "orange")},
                     ),
                     Query(
-                        _happened("wakeguard_unheard_wakes_total"),
+                        happened("wakeguard_unheard_wakes_total"),
                         "{{device}}: wake not heard",
                         mapping={0: ("no", "transparent"), 1: ("not heard", "purple")},
                     ),
                     Query(
-                        f"max by (device) (wakeguard_paused{{{_DEVICE}}})",
+                        f"max by (device) (wakeguard_paused{{{DEVICE}}})",
                         "{{device}}: paused",
                         mapping={0: ("no", "transparent"), 1: ("paused", "yellow")},
                     ),
@@ -228,7 +161,7 @@ ROWS: Final = (
                 (
                     Query(
                         "sum by (class) "
-                        f'(rate(wakeguard_packets_total{{{_DEVICE},direction="upstream"}}{_RATE}))',
+                        f'(rate(wakeguard_packets_total{{{DEVICE},direction="upstream"}}{RATE}))',
                         "{{class}}",
                     ),
                 ),
@@ -242,7 +175,7 @@ ROWS: Final = (
                 (
                     Query(
                         "sum by (justification, verdict) "
-                        f'(rate(wakeguard_bytes_total{{{_DEVICE},class="app_data"}}{_RATE}))',
+                        f'(rate(wakeguard_bytes_total{{{DEVICE},class="app_data"}}{RATE}))',
                         "{{justification}}: {{verdict}}",
                     ),
                 ),
@@ -260,9 +193,9 @@ ROWS: Final = (
                 "Time to a verdict",
                 "timeseries",
                 (
-                    Query(_quantile(0.5), "half of the packets below"),
-                    Query(_quantile(0.9), "nine in ten"),
-                    Query(_quantile(0.99), "99 in 100"),
+                    Query(quantile(0.5), "half of the packets below"),
+                    Query(quantile(0.9), "nine in ten"),
+                    Query(quantile(0.99), "99 in 100"),
                 ),
                 "From taking a packet to the answer about it. Waiting for a wake word is not in it.",
                 unit="s",
@@ -272,7 +205,7 @@ ROWS: Final = (
                 "heatmap",
                 (
                     Query(
-                        f"sum by (le) (increase(wakeguard_verdict_duration_seconds_bucket{_RATE}))",
+                        f"sum by (le) (increase(wakeguard_verdict_duration_seconds_bucket{RATE}))",
                         "{{le}}",
                         heatmap=True,
                     ),
@@ -284,10 +217,10 @@ ROWS: Final = (
                 "Packets that wait for a wake word",
                 "timeseries",
                 (
-                    Query(f"sum by (device) (wakeguard_held_packets{{{_DEVICE}}})", "{{device}}"),
+                    Query(f"sum by (device) (wakeguard_held_packets{{{DEVICE}}})", "{{device}}"),
                     Query(
                         "sum by (outcome) "
-                        f"(increase(wakeguard_held_packets_settled_total{{{_DEVICE}}}{_RATE}))",
+                        f"(increase(wakeguard_held_packets_settled_total{{{DEVICE}}}{RATE}))",
                         "{{outcome}} since the point before",
                     ),
                 ),
@@ -298,7 +231,7 @@ ROWS: Final = (
                 "bargauge",
                 (
                     Query(
-                        f"sum by (le) (wakeguard_voice_before_refusal_bytes_bucket{{{_DEVICE}}})",
+                        f"sum by (le) (wakeguard_voice_before_refusal_bytes_bucket{{{DEVICE}}})",
                         "up to {{le}} bytes",
                         instant=True,
                         heatmap=True,
@@ -318,7 +251,7 @@ ROWS: Final = (
                 "bargauge",
                 (
                     Query(
-                        f'sort_desc(max by (part) (wakeguard_bound_bytes{{{_DEVICE},kind="unexplained"}}))',
+                        f'sort_desc(max by (part) (wakeguard_bound_bytes{{{DEVICE},kind="unexplained"}}))',
                         "{{part}}",
                         instant=True,
                     ),
@@ -332,7 +265,7 @@ ROWS: Final = (
                 "timeseries",
                 (
                     Query(
-                        f"min by (budget) (wakeguard_budget_left_ratio{{{_DEVICE}}})",
+                        f"min by (budget) (wakeguard_budget_left_ratio{{{DEVICE}}})",
                         "{{budget}}",
                     ),
                 ),
@@ -350,12 +283,12 @@ ROWS: Final = (
                 "state-timeline",
                 (
                     Query(
-                        f"max by (device) (wakeguard_sensor_hears{{{_DEVICE}}})",
+                        f"max by (device) (wakeguard_sensor_hears{{{DEVICE}}})",
                         "{{device}}: microphone at work",
                         mapping={0: ("deaf", "red"), 1: ("listens", "green")},
                     ),
                     Query(
-                        f"max by (device) (wakeguard_sensor_age_seconds{{{_DEVICE}}} < bool 3)",
+                        f"max by (device) (wakeguard_sensor_age_seconds{{{DEVICE}}} < bool 3)",
                         "{{device}}: heard from",
                         mapping={0: ("lost", "red"), 1: ("alive", "green")},
                     ),
@@ -368,11 +301,11 @@ ROWS: Final = (
                 (
                     Query("sum(wakeguard_queue_waiting_packets)", "waiting"),
                     Query(
-                        f"sum by (cause) (increase(wakeguard_queue_lost_packets_total{_RATE}))",
+                        f"sum by (cause) (increase(wakeguard_queue_lost_packets_total{RATE}))",
                         "lost: {{cause}}",
                     ),
                     Query(
-                        f"sum(increase(wakeguard_kernel_passed_packets_total{{{_DEVICE}}}{_RATE}))",
+                        f"sum(increase(wakeguard_kernel_passed_packets_total{{{DEVICE}}}{RATE}))",
                         "passed without asking",
                     ),
                 ),
@@ -382,14 +315,14 @@ ROWS: Final = (
                 "Failures and resets",
                 "timeseries",
                 (
-                    Query(f"sum by (failure) (increase(wakeguard_failures_total{_RATE}))", "{{failure}}"),
+                    Query(f"sum by (failure) (increase(wakeguard_failures_total{RATE}))", "{{failure}}"),
                     Query(
-                        f"sum by (outcome) (increase(wakeguard_resets_total{_RATE}))",
+                        f"sum by (outcome) (increase(wakeguard_resets_total{RATE}))",
                         "resets {{outcome}}",
                     ),
                     Query(
                         "sum by (cause) "
-                        f"(increase(wakeguard_sensor_datagrams_rejected_total{{{_DEVICE}}}{_RATE}))",
+                        f"(increase(wakeguard_sensor_datagrams_rejected_total{{{DEVICE}}}{RATE}))",
                         "sensor datagrams {{cause}}",
                     ),
                 ),
@@ -399,9 +332,9 @@ ROWS: Final = (
                 "Connections",
                 "timeseries",
                 (
-                    Query(f"sum by (device) (wakeguard_flows{{{_DEVICE}}})", "{{device}}"),
+                    Query(f"sum by (device) (wakeguard_flows{{{DEVICE}}})", "{{device}}"),
                     Query(
-                        f"sum by (device) (wakeguard_condemned_flows{{{_DEVICE}}})",
+                        f"sum by (device) (wakeguard_condemned_flows{{{DEVICE}}})",
                         "{{device}}: condemned",
                     ),
                 ),
@@ -410,7 +343,7 @@ ROWS: Final = (
             Panel(
                 "Processor",
                 "timeseries",
-                (Query(_of_the_gate(f"rate(process_cpu_seconds_total{_RATE})"), "{{instance}}"),),
+                (Query(of_the_gate(f"rate(process_cpu_seconds_total{RATE})"), "{{instance}}"),),
                 "Of one core.",
                 width=8,
                 unit="percentunit",
@@ -418,7 +351,7 @@ ROWS: Final = (
             Panel(
                 "Memory",
                 "timeseries",
-                (Query(_of_the_gate("process_resident_memory_bytes"), "{{instance}}"),),
+                (Query(of_the_gate("process_resident_memory_bytes"), "{{instance}}"),),
                 "Of the gate's process.",
                 width=8,
                 unit="bytes",
@@ -429,7 +362,7 @@ ROWS: Final = (
                 (
                     Query("max by (instance, version, build) (wakeguard_build_info)", instant=True),
                     Query(
-                        f"max by (instance, device, policy) (wakeguard_policy_info{{{_DEVICE}}})",
+                        f"max by (instance, device, policy) (wakeguard_policy_info{{{DEVICE}}})",
                         instant=True,
                     ),
                     Query("max by (instance) (wakeguard_uptime_seconds)", instant=True),

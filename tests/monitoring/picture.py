@@ -16,7 +16,8 @@ from guard.core.verdict import Mode
 from guard.lab.scenario import SITUATIONS
 from tests.conftest import ROOT
 from tests.monitoring.dashboard import COLUMNS, make_dashboard
-from tests.monitoring.panels import JUSTIFICATIONS, PANELS, ROWS, Panel, Query
+from tests.monitoring.panel import Panel, Query
+from tests.monitoring.panels import JUSTIFICATIONS, PANELS, ROWS
 from tests.monitoring.prometheus import Series
 from tests.monitoring.walk import Observation, walk
 

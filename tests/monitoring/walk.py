@@ -20,7 +20,8 @@ from guard.lab.kernel_household import KernelHousehold
 from guard.lab.namespaces import DEVICES
 from guard.lab.runner import Runner, make_phases
 from guard.lab.scenario import Situation
-from tests.monitoring.panels import PANELS, Query
+from tests.monitoring.panel import Query
+from tests.monitoring.panels import PANELS
 from tests.monitoring.prometheus import Prometheus, Series, fetch
 from tests.netns.household import Namespace, wait_until
 
