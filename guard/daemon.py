@@ -154,11 +154,11 @@ class _Daemon:
         config = self._config
         self._switch = ModeSwitch(
             self.gate,
-            self._loop,
             mode=self._mode,
             apply=self._apply,
             set_queue_mode=self._queue.set_mode,
             store=self._state.store_mode,
+            call=self._loop.call,
             log=self._log,
             before=partial(self._pauses.end_all, "the mode was switched"),
             after=partial(self._note_change, "mode"),

@@ -1,21 +1,21 @@
 """Change one Echo's policy while the gate runs, and keep it over a restart.
 
 What was chosen here counts instead of what the file says, as long as the file says what it said then: who
-edits the file later has the last word. The choice is on the disk before it is in force, written by a thread
-of its own, because a slow card may not stop verdicts.
+edits the file later has the last word. A choice that cannot be put in force is not stored; one that cannot be
+stored is taken back. It is written in a thread of its own, because a slow card may not stop verdicts.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from guard.background import Background
 from guard.config import POLICIES, Config
 from guard.control import Answer
-from guard.errors import ControlError
+from guard.errors import ControlError, WakeguardError
 from guard.remedies import suggest
 from guard.rules import find_voice_model
 
@@ -51,15 +51,13 @@ class PolicySwitch:
     ) -> None:
         """``store`` keeps the choices for the next start; ``call`` has something done in the loop."""
         self.apply: Callable[[], None] = lambda: None
-        """Has the settings in force made anew; set by whoever makes them."""
+        """Has the settings in force made anew, or raises WakeguardError; set by whoever makes them."""
         self.get_config: Callable[[], Config]
         """Returns the file as it is in force, without the choices."""
-        self._chosen = dict(chosen)
+        self._chosen: Mapping[str, Choice] = dict(chosen)
         self._store = store
-        self._call = call
         self._log = log
-        self._thread: threading.Thread | None = None
-        self._finish: Callable[[], None] | None = None
+        self._background = Background("policy-switch", call=call)
 
     def overlay(self, config: Config) -> Config:
         """Return ``config`` with the policies that were chosen since."""
@@ -82,58 +80,69 @@ class PolicySwitch:
         """Give ``devices`` that policy and answer with ``tell``'s rows when it is done, or with the fault."""
         if policy not in POLICIES:
             raise ControlError(f'no policy "{policy}"; {suggest(policy, POLICIES)}')
-        if self._thread is not None:
+        if self._background.is_busy():
             raise ControlError("a change of the policy is under way; try again in a moment")
         filed = self.get_config().get_policies()
         chosen = {name: choice for name, choice in self._chosen.items() if name not in devices}
         chosen |= {name: Choice(policy, filed[name]) for name in devices if filed[name] != policy}
 
-        def work() -> None:
-            fault = self._try_to_store(chosen)
-            self._finish = lambda: self._conclude(devices, policy, chosen, fault, answer)
-            self._call(self._run_finish)
-
-        self._thread = threading.Thread(target=work, name="policy-switch")
-        self._thread.start()
+        former = self._chosen
+        try:
+            self._put_in_force(chosen)
+        except WakeguardError as error:
+            raise self._report(f"the policy stays as it was: {error}") from None
+        self._background.start(
+            lambda: self._try_to_store(chosen),
+            lambda fault: self._conclude(devices, policy, former, fault, answer),
+        )
 
     def wait(self) -> None:
         """Let a change under way come to its end; for when the loop has ended."""
-        if self._thread is not None:
-            self._thread.join()
-            self._run_finish()
+        self._background.wait()
 
-    def _run_finish(self) -> None:
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            finish()
+    def _put_in_force(self, chosen: Mapping[str, Choice]) -> None:
+        former, self._chosen = self._chosen, chosen
+        try:
+            self.apply()
+        except WakeguardError:
+            self._chosen = former
+            raise
 
-    def _try_to_store(self, chosen: Mapping[str, Choice]) -> ControlError | None:
+    def _try_to_store(self, chosen: Mapping[str, Choice]) -> OSError | None:
         try:
             self._store(chosen)
         except OSError as error:
-            return ControlError(
-                f"the policy could not be stored ({error.strerror}), so nothing was changed; "
-                "make room in state.directory and try again"
-            )
+            return error
         return None
 
     def _conclude(
         self,
         devices: Sequence[str],
         policy: str,
-        chosen: dict[str, Choice],
-        fault: ControlError | None,
+        former: Mapping[str, Choice],
+        fault: OSError | None,
         answer: Answer,
     ) -> None:
-        if self._thread is not None:
-            self._thread.join()
-        self._thread = None
         if fault is not None:
-            self._log.error("policy change failed", fault=str(fault))
-            answer(fault)
+            answer(self._take_back(former, fault))
             return
-        self._chosen = chosen
-        self.apply()
         self._log.info("policy", policy=policy, devices=list(devices))
         warn_without_model(self.overlay(self.get_config()), self._log)
         answer(self.tell(devices))
+
+    def _take_back(self, former: Mapping[str, Choice], fault: OSError) -> ControlError:
+        remedy = "make room in state.directory and try again"
+        try:
+            self._put_in_force(former)
+        except WakeguardError as error:
+            return self._report(
+                f"the policy could not be stored ({fault.strerror}), nor be taken back: {error}; "
+                f"it counts until the gate ends; {remedy}"
+            )
+        return self._report(
+            f"the policy could not be stored ({fault.strerror}), so nothing was changed; {remedy}"
+        )
+
+    def _report(self, fault: str) -> ControlError:
+        self._log.error("policy change failed", fault=fault)
+        return ControlError(fault)

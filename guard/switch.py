@@ -9,15 +9,14 @@ its rules and its stored name are what they were.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from guard.background import Background
 from guard.control import Answer
 from guard.core.verdict import Mode
 from guard.errors import ControlError, WakeguardError
 from guard.gate import ACTING, Acting, Gate
-from guard.loop import Loop
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -29,35 +28,34 @@ class ModeSwitch:
     def __init__(
         self,
         gate: Gate,
-        loop: Loop,
         *,
         mode: Mode,
         apply: Callable[[Mode], None],
         set_queue_mode: Callable[[Mode], None],
         store: Callable[[Mode], None],
+        call: Callable[[Callable[[], None]], None],
         log: FilteringBoundLogger,
         before: Callable[[], None] = lambda: None,
         after: Callable[[Mode, Mode], None] = lambda _old, _new: None,
     ) -> None:
         """``apply`` installs a mode's rules; ``store`` keeps the mode for the next start.
 
+        ``call`` has something done in the loop.
         ``before`` is called when a switch begins, ``after`` with the old and the new mode when it has worked.
         """
         self.mode = mode
         self._gate = gate
-        self._loop = loop
         self._apply = apply
         self._set_queue_mode = set_queue_mode
         self._store = store
         self._log = log
         self._before = before
         self._after = after
-        self._thread: threading.Thread | None = None
-        self._finish: Callable[[], None] | None = None
+        self._background = Background("mode-switch", call=call)
 
     def request(self, wanted: Mode, answer: Answer) -> None:
         """Switch to ``wanted`` and answer with ``{"mode": ...}`` when it is done, or with the fault."""
-        if self._thread is not None:
+        if self._background.is_busy():
             raise ControlError("a switch of the mode is under way; try again in a moment")
         self._before()
         old = self.mode
@@ -66,24 +64,14 @@ class ModeSwitch:
             self._gate.set_mode(wanted)
             self._set_queue_mode(wanted)
 
-        def work() -> None:
-            fault = self._change_rules(old, wanted)
-            self._finish = lambda: self._conclude(old, wanted, fault, answer)
-            self._loop.call(self._run_finish)
-
-        self._thread = threading.Thread(target=work, name="mode-switch")
-        self._thread.start()
+        self._background.start(
+            lambda: self._change_rules(old, wanted),
+            lambda fault: self._conclude(old, wanted, fault, answer),
+        )
 
     def wait(self) -> None:
         """Let a switch under way come to its end; for when the loop has ended."""
-        if self._thread is not None:
-            self._thread.join()
-            self._run_finish()
-
-    def _run_finish(self) -> None:
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            finish()
+        self._background.wait()
 
     def _change_rules(self, old: Mode, wanted: Mode) -> WakeguardError | None:
         """Install the rules and store the mode: both or neither."""
@@ -99,15 +87,12 @@ class ModeSwitch:
             fault = f"the mode could not be stored ({error.strerror}), so it is still {old}"
             try:
                 self._apply(old)
-            except WakeguardError as second:
+            except (WakeguardError, OSError) as second:
                 fault += f"; the rules are those of {wanted}, and could not be put back: {second}"
             return ControlError(f"{fault}; make room in state.directory and try again")
         return None
 
     def _conclude(self, old: Mode, wanted: Mode, fault: WakeguardError | None, answer: Answer) -> None:
-        if self._thread is not None:
-            self._thread.join()
-        self._thread = None
         mode = old if fault is not None else wanted
         if self._gate.engine_mode is not mode:
             self._gate.set_mode(mode)

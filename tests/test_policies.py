@@ -28,7 +28,8 @@ class Scene:
         self.config = make_config()
         self.stored: list[Mapping[str, Choice]] = []
         self.fault: OSError | None = None
-        self.applied = 0
+        self.broken: ConfigError | None = None  # why nothing can be put in force
+        self.in_force: list[dict[str, str]] = []
         self.calls: list[Callable[[], None]] = []
         self.answers: list[Any] = []
         self.switch = PolicySwitch(
@@ -40,11 +41,12 @@ class Scene:
     def store(self, chosen: Mapping[str, Choice]) -> None:
         if self.fault is not None:
             raise self.fault
-        assert self.applied == len(self.stored)  # it is on the disk before it is in force
         self.stored.append(chosen)
 
     def apply(self) -> None:
-        self.applied += 1
+        if self.broken is not None:
+            raise self.broken
+        self.in_force.append(self.get_policies())
 
     def request(self, devices: list[str], policy: str) -> Any:
         self.switch.request(devices, policy, self.answers.append)
@@ -63,7 +65,8 @@ def test_a_choice_counts_and_is_told_beside_what_the_file_says() -> None:
     rows = scene.request(["kitchen"], "balanced")
     assert rows == [{"device": "kitchen", "policy": "balanced", "file": "strict"}]
     assert scene.get_policies() == {"kitchen": "balanced", "bath": "balanced"}
-    assert (scene.applied, scene.stored) == (1, [{"kitchen": Choice("balanced", "strict")}])
+    assert scene.in_force == [{"kitchen": "balanced", "bath": "balanced"}]
+    assert scene.stored == [{"kitchen": Choice("balanced", "strict")}]
 
 
 def test_choosing_what_the_file_says_is_no_choice_any_more() -> None:
@@ -90,7 +93,46 @@ def test_a_choice_that_cannot_be_stored_changes_nothing() -> None:
     assert isinstance(fault, ControlError)
     assert "No space left" in str(fault)
     assert "\n" not in str(fault)
-    assert (scene.applied, scene.get_policies()["kitchen"]) == (0, "strict")
+    assert scene.in_force[-1] == scene.get_policies() == {"kitchen": "strict", "bath": "balanced"}
+    scene.fault = None
+    assert scene.request(["kitchen"], "balanced")[0]["policy"] == "balanced"
+
+
+def test_a_choice_that_cannot_be_put_in_force_is_not_stored() -> None:
+    before = {"bath": Choice("strict", "balanced")}
+    scene = Scene(before)
+    scene.broken = ConfigError("limits.hold.hold_s is 99; use 0 to 5")
+    with pytest.raises(
+        ControlError, match=r"^the policy stays as it was: limits\.hold\.hold_s is 99; use 0 to 5$"
+    ):
+        scene.request(["kitchen", "bath"], "balanced")
+    assert (scene.stored, scene.in_force, scene.answers, scene.calls) == ([], [], [], [])
+    assert scene.get_policies() == {"kitchen": "strict", "bath": "strict"}
+    scene.broken = None
+    assert scene.request(["kitchen"], "balanced")[0]["policy"] == "balanced"
+    assert scene.stored == [{**before, "kitchen": Choice("balanced", "strict")}]
+
+
+def test_a_choice_that_can_neither_be_stored_nor_taken_back_is_told_of() -> None:
+    scene = Scene()
+    scene.fault = OSError(28, "No space left on device")
+    scene.switch.request(["kitchen"], "balanced", scene.answers.append)
+    scene.broken = ConfigError("rules/policy.toml is gone; put it back")
+    scene.switch.wait()
+    (fault,) = scene.answers
+    assert isinstance(fault, ControlError)
+    assert "counts until the gate ends" in str(fault)
+    assert "put it back" in str(fault)
+    assert scene.get_policies() == scene.in_force[-1] == {"kitchen": "balanced", "bath": "balanced"}
+
+
+def test_one_change_at_a_time() -> None:
+    scene = Scene()
+    scene.switch.request(["kitchen"], "balanced", scene.answers.append)
+    with pytest.raises(ControlError, match="under way"):
+        scene.switch.request(["kitchen"], "strict", scene.answers.append)
+    scene.switch.wait()
+    assert scene.get_policies()["kitchen"] == "balanced"
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:

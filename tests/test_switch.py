@@ -18,7 +18,7 @@ ENFORCE, MONITOR = Mode.ENFORCE, Mode.MONITOR
 
 
 class Scene:
-    """Gate, loop, rules and state as the switch sees them; every step is written down."""
+    """Gate, rules and state as the switch sees them; every step is written down."""
 
     def __init__(self, mode: Mode) -> None:
         self.steps: list[tuple[str, object]] = []
@@ -28,11 +28,11 @@ class Scene:
         self.answers: list[Any] = []
         self.switch = ModeSwitch(
             self,  # type: ignore[arg-type]  # a double of the gate
-            self,  # type: ignore[arg-type]  # and of the loop
             mode=mode,
             apply=lambda wanted: self.step("rules", wanted),
             set_queue_mode=lambda wanted: self.step("queue", wanted),
             store=lambda wanted: self.step("store", wanted),
+            call=self.calls.append,
             log=make_logger(io.StringIO()),
         )
 
@@ -48,9 +48,6 @@ class Scene:
 
     def set_acting(self, acting: Acting) -> None:
         self.steps.append(("acting", acting))
-
-    def call(self, handler: Callable[[], None]) -> None:
-        self.calls.append(handler)
 
     def change(self, wanted: Mode) -> Any:
         self.switch.request(wanted, self.answers.append)
