@@ -21,6 +21,9 @@ Verdict = Callable[["Packet"], None]
 Script = Callable[["Seen"], Verdict]
 
 
+LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3  # netfilter's hooks
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A packet as the queue showed it."""
@@ -53,6 +56,17 @@ def condemn_text(text: bytes) -> Script:
             condemned.add(ports)
             return queue.condemn
         return queue.accept
+
+    return script
+
+
+def condemn_packets(text: bytes) -> Script:
+    """Return a script that condemns what contains ``text`` and, unlike the engine, nothing else."""
+
+    def script(seen: Seen) -> Verdict:
+        if not seen.upstream:
+            return queue.pass_downstream
+        return queue.condemn if text in seen.payload else queue.accept
 
     return script
 

@@ -17,6 +17,7 @@ import pytest
 from guard.core.bound import get_bound, get_local_bound
 from guard.core.packet import TCP, parse_packet
 from guard.rules import load_policy
+from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud
 from tests.netns.household import Household
 
@@ -26,7 +27,6 @@ SECONDS = 5.0
 _ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
 _HELLO_BYTES = 4096  # the most that a ClientHello may have (limits: handshake.hello_bytes)
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; not in Python's socket
-families = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 
 
 class Receiver:

@@ -17,14 +17,13 @@ import pytest
 
 from guard.core.event import AliveEvent, MuteState, WakeEvent, format_line
 from guard.errors import ControlError
+from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud, environment, get_rules, talks_in_vain
 from tests.netns.household import Household, wait_until
 
 pytestmark = pytest.mark.kernel
 
-FAMILIES = [socket.AF_INET, socket.AF_INET6]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-families = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
 versions = pytest.mark.parametrize("version", VERSIONS, ids=["tls12", "tls13"])
 VOICE = 20_000
 

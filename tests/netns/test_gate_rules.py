@@ -2,75 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
 from guard.core.verdict import Mode
-from guard.netfilter import marks, queue, ruleset
-from tests.netns.household import Household, Namespace, wait_until
-from tests.netns.judge import Judge, Seen, Verdict, condemn_text
+from guard.netfilter import marks, ruleset
+from tests.netns.connection import PORT, connected, connects
+from tests.netns.families import families
+from tests.netns.household import Household, wait_until
+from tests.netns.judge import FORWARD, LOCAL_IN, LOCAL_OUT, Judge, condemn_packets, condemn_text
+from tests.netns.rules import count_packets, install, tables
 
 pytestmark = pytest.mark.kernel
-
-FAMILIES = [socket.AF_INET, socket.AF_INET6]
-PORT = 4433
-_LOCAL_IN, _FORWARD, _LOCAL_OUT = 1, 2, 3
-
-families = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
-
-
-def install(home: Household, mode: Mode, **options: object) -> None:
-    with home.gate.enter():
-        ruleset.apply(home.make_spec(mode, **options))  # type: ignore[arg-type]  # any option
-
-
-def tables(family: socket.AddressFamily, gate: Namespace, *words: str) -> str:
-    return gate.run("iptables" if family is socket.AF_INET else "ip6tables", *words)
-
-
-def count_packets(
-    gate: Namespace, family: socket.AddressFamily, chain: str, text: str, table: str = "mangle"
-) -> int:
-    listing = tables(family, gate, "-t", table, "-nvxL", chain)
-    return sum(int(line.split()[0]) for line in listing.splitlines() if text in line)
-
-
-@contextlib.contextmanager
-def listening(home: Household, family: socket.AddressFamily, port: int = PORT) -> Iterator[socket.socket]:
-    with home.cloud.socket(family, socket.SOCK_STREAM) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((home.cloud_address[family], port))
-        server.listen()
-        yield server
-
-
-@contextlib.contextmanager
-def connected(
-    home: Household, family: socket.AddressFamily, port: int = 0
-) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Yield the Echo's end and the cloud's end of a new connection."""
-    with listening(home, family) as server, home.echo.socket(family, socket.SOCK_STREAM) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        client.bind((home.echo_address[family], port))
-        client.connect((home.cloud_address[family], PORT))
-        end, _ = server.accept()
-        end.settimeout(5)
-        with end:
-            yield client, end
-
-
-def connects(home: Household, family: socket.AddressFamily, seconds: float = 0.3) -> bool:
-    with listening(home, family), home.echo.socket(family, socket.SOCK_STREAM) as client:
-        client.settimeout(seconds)
-        try:
-            client.connect((home.cloud_address[family], PORT))
-        except TimeoutError:
-            return False
-        return True
 
 
 @families
@@ -122,7 +67,7 @@ def test_both_directions_are_queued_and_what_is_accepted_arrives(
         assert cloud.recv(100) == b"hello"
         cloud.sendall(b"world")
         assert echo.recv(100) == b"world"
-        forwarded = [seen for seen in judge.seen if seen.hook == _FORWARD]
+        forwarded = [seen for seen in judge.seen if seen.hook == FORWARD]
     assert any(seen.upstream and seen.payload.endswith(b"hello") for seen in forwarded)
     assert any(not seen.upstream and seen.payload.endswith(b"world") for seen in forwarded)
     assert {marks.get_device(seen.mark) for seen in judge.seen} == {1}
@@ -130,11 +75,6 @@ def test_both_directions_are_queued_and_what_is_accepted_arrives(
 
 @families
 def test_users_established_accept_opens_nothing(household: Household, family: socket.AddressFamily) -> None:
-    def refuse_secret(seen: Seen) -> Verdict:
-        if not seen.upstream:
-            return queue.pass_downstream
-        return queue.condemn if b"secret" in seen.payload else queue.accept
-
     install(household, Mode.ENFORCE)
     for chain in ("FORWARD", "INPUT"):
         tables(
@@ -150,7 +90,10 @@ def test_users_established_accept_opens_nothing(household: Household, family: so
             "ACCEPT",
         )
     tables(family, household.gate, "-t", "mangle", "-I", "FORWARD", "-p", "udp", "-j", "ACCEPT")
-    with Judge(household.gate, script=refuse_secret), connected(household, family) as (echo, cloud):
+    with (
+        Judge(household.gate, script=condemn_packets(b"secret")),
+        connected(household, family) as (echo, cloud),
+    ):
         echo.sendall(b"open")
         assert cloud.recv(100) == b"open"
         echo.sendall(b"secret")
@@ -159,29 +102,6 @@ def test_users_established_accept_opens_nothing(household: Household, family: so
         cloud.settimeout(0)
         with pytest.raises(BlockingIOError):
             cloud.recv(100)
-
-
-@families
-def test_a_condemned_flow_is_reset_at_both_ends_and_a_new_one_works(
-    household: Household, family: socket.AddressFamily
-) -> None:
-    install(household, Mode.ENFORCE)
-    with Judge(household.gate, script=condemn_text(b"secret")):
-        with connected(household, family, port=50_001) as (echo, cloud):
-            echo.sendall(b"open")
-            assert cloud.recv(100) == b"open"
-            echo.sendall(b"secret")
-            with pytest.raises(ConnectionResetError):
-                echo.recv(100)
-            cloud.sendall(b"anyone there?")
-            with pytest.raises(ConnectionResetError):
-                cloud.recv(100)
-        # The same tuple: conntrack still holds the condemned connection when its SYN comes.
-        with connected(household, family, port=50_001) as (echo, cloud):
-            echo.sendall(b"again")
-            assert cloud.recv(100) == b"again"
-            cloud.sendall(b"answer")
-            assert echo.recv(100) == b"answer"
 
 
 @families
@@ -228,7 +148,7 @@ def test_foreign_mark_bits_survive(household: Household, family: socket.AddressF
     with Judge(household.gate) as judge, connected(household, family) as (echo, cloud):
         echo.sendall(b"hello")
         assert cloud.recv(100) == b"hello"
-    assert {seen.mark & ~marks.MARK_MASK for seen in judge.seen if seen.hook == _FORWARD} == {0xABCDEF}
+    assert {seen.mark & ~marks.MARK_MASK for seen in judge.seen if seen.hook == FORWARD} == {0xABCDEF}
     # Unmasked, so it matches only when ours are gone again at the end.
     assert count_packets(household.gate, family, "POSTROUTING", "RETURN") > 0
     connections = household.gate.run("conntrack", "-L", "-f", "ipv4" if family is socket.AF_INET else "ipv6")
@@ -250,16 +170,11 @@ def test_a_users_restored_mark_does_not_hide_the_device(
 
 @families
 def test_what_goes_to_the_gate_itself_is_queued(household: Household, family: socket.AddressFamily) -> None:
-    def refuse_secret(seen: Seen) -> Verdict:
-        if not seen.upstream:
-            return queue.pass_downstream
-        return queue.condemn if b"secret" in seen.payload else queue.accept
-
     install(household, Mode.ENFORCE)
     tables(family, household.gate, "-I", "INPUT", "-j", "ACCEPT")
     gate = household.gate_address[family]
     with (
-        Judge(household.gate, script=refuse_secret) as judge,
+        Judge(household.gate, script=condemn_packets(b"secret")) as judge,
         household.gate.socket(family, socket.SOCK_DGRAM) as server,
         household.echo.socket(family, socket.SOCK_DGRAM) as client,
     ):
@@ -271,9 +186,9 @@ def test_what_goes_to_the_gate_itself_is_queued(household: Household, family: so
         assert message == b"query"
         server.sendto(b"reply", peer)
         assert client.recv(100) == b"reply"
-    assert any(seen.upstream and seen.hook == _LOCAL_IN and b"query" in seen.payload for seen in judge.seen)
+    assert any(seen.upstream and seen.hook == LOCAL_IN and b"query" in seen.payload for seen in judge.seen)
     assert any(
-        not seen.upstream and seen.hook == _LOCAL_OUT and b"reply" in seen.payload for seen in judge.seen
+        not seen.upstream and seen.hook == LOCAL_OUT and b"reply" in seen.payload for seen in judge.seen
     )
 
 
@@ -317,28 +232,6 @@ def test_a_bridge_and_its_port_as_lan(family: socket.AddressFamily, bridged: boo
 
 
 @families
-def test_resets_pass_where_replies_reflect_the_mark(
-    household: Household, family: socket.AddressFamily
-) -> None:
-    """The kernel's own reset then bears the condemned packet's mark; it goes out all the same."""
-    name = "net.ipv4.fwmark_reflect" if family is socket.AF_INET else "net.ipv6.fwmark_reflect"
-    household.gate.run("sysctl", "-qw", f"{name}=1")
-    install(household, Mode.ENFORCE)
-    with (
-        Judge(household.gate, script=condemn_text(b"secret")) as judge,
-        connected(household, family) as (echo, cloud),
-    ):
-        echo.sendall(b"secret")
-        with pytest.raises(ConnectionResetError):
-            echo.recv(100)
-        cloud.sendall(b"anyone there?")
-        with pytest.raises(ConnectionResetError):
-            cloud.recv(100)
-    tcp = [seen for seen in judge.seen if seen.payload[6 if family is socket.AF_INET6 else 9] == 6]
-    assert {seen.hook for seen in tcp} == {_FORWARD}, "the gate's own resets are not judged"
-
-
-@families
 def test_a_wrong_checksum_is_dropped_before_the_judge(
     household: Household, family: socket.AddressFamily
 ) -> None:
@@ -362,81 +255,6 @@ def test_a_wrong_checksum_is_dropped_before_the_judge(
         client.sendto(b"last", (target, 5005))
         assert server.recv(100) == b"last"
     assert not any(b"forgery" in seen.payload for seen in judge.seen)
-
-
-@families
-def test_an_accepted_datagram_ends_the_condemnation_of_its_flow(
-    household: Household, family: socket.AddressFamily
-) -> None:
-    target = (household.cloud_address[family], 5005)
-    install(household, Mode.ENFORCE)
-
-    def script(seen: Seen) -> Verdict:
-        if not seen.upstream:
-            return queue.pass_downstream
-        return queue.condemn if b"secret" in seen.payload else queue.accept
-
-    with (
-        Judge(household.gate, script=script),
-        household.cloud.socket(family, socket.SOCK_DGRAM) as server,
-        household.echo.socket(family, socket.SOCK_DGRAM) as client,
-    ):
-        server.bind(target)
-        client.sendto(b"open", target)
-        _, peer = server.recvfrom(100)
-        client.sendto(b"secret", target)
-        wait_until(
-            lambda: count_packets(household.gate, family, "WAKEGUARD-CONDEMNED", "DROP", "filter") == 1
-        )
-        server.sendto(b"answer to nobody", peer)
-        wait_until(
-            lambda: count_packets(household.gate, family, "WAKEGUARD-CONDEMNED", "DROP", "filter") == 2
-        )
-        client.sendto(b"again", target)
-        assert server.recv(100) == b"again"
-        server.sendto(b"answer", peer)
-        assert client.recv(100) == b"answer"
-
-
-@families
-def test_an_inbound_connection_lives_again_after_it_was_condemned(
-    household: Household, family: socket.AddressFamily
-) -> None:
-    """Its SYN comes from the other side, on a tuple that conntrack still holds as condemned."""
-    install(household, Mode.ENFORCE)
-
-    def script(seen: Seen) -> Verdict:
-        if not seen.upstream:
-            return queue.pass_downstream
-        return queue.condemn if b"secret" in seen.payload else queue.accept
-
-    def dial() -> tuple[socket.socket, socket.socket]:
-        client = household.cloud.socket(family, socket.SOCK_STREAM)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        client.bind((household.cloud_address[family], 50_002))
-        client.connect((household.echo_address[family], PORT))
-        end, _ = server.accept()
-        end.settimeout(5)
-        return client, end
-
-    with (
-        Judge(household.gate, script=script),
-        household.echo.socket(family, socket.SOCK_STREAM) as server,
-    ):
-        server.bind((household.echo_address[family], PORT))
-        server.listen()
-        cloud, echo = dial()
-        with cloud, echo:
-            echo.sendall(b"secret")
-            with pytest.raises(ConnectionResetError):
-                echo.recv(100)
-            cloud.sendall(b"anyone there?")
-            with pytest.raises(ConnectionResetError):
-                cloud.recv(100)
-        cloud, echo = dial()
-        with cloud, echo:
-            echo.sendall(b"again")
-            assert cloud.recv(100) == b"again"
 
 
 @families

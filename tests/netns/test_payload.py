@@ -21,13 +21,11 @@ from scapy.packet import Raw
 
 from guard.core.bound import get_bound
 from guard.rules import load_policy
+from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud, talks_in_vain
 from tests.netns.household import Household, wait_until
 
 pytestmark = pytest.mark.kernel
-
-FAMILIES = [socket.AF_INET, socket.AF_INET6]
-families = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
 
 SECRET = b"SECRET-voice"
 _ETH_P_ALL = 3

@@ -5,44 +5,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.netns.connection import connected
+from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud, talks_in_vain
-from tests.netns.household import Household, Namespace, wait_until
+from tests.netns.household import Household, wait_until
 
 pytestmark = pytest.mark.kernel
 
-FAMILIES = [socket.AF_INET, socket.AF_INET6]
-PORT = 4070
 PATIENCE = 2.0  # seconds; a hold may come before the refusal
-
-families = pytest.mark.parametrize("family", FAMILIES, ids=["ipv4", "ipv6"])
-
-
-@contextlib.contextmanager
-def connected(
-    home: Household, family: socket.AddressFamily, *, port: int = 0, server: Namespace | None = None
-) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Yield the Echo's end and the server's; neither sends anything by itself."""
-    space = server or home.cloud
-    address = (home.gate_address if space is home.gate else home.cloud_address)[family]
-    with (
-        space.socket(family, socket.SOCK_STREAM) as listener,
-        home.echo.socket(family, socket.SOCK_STREAM) as client,
-    ):
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, PORT))
-        listener.listen()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        client.bind((home.echo_address[family], port))
-        client.connect((address, PORT))
-        end, _ = listener.accept()
-        end.settimeout(5)
-        with end:
-            yield client, end
 
 
 def learns(end: socket.socket) -> bool:
@@ -70,13 +44,13 @@ def test_a_silent_server_learns_at_once(tmp_path: Path, family: socket.AddressFa
         if layout == "masquerade":
             masquerade(home)
         gate.tell("mute")
-        server = home.gate if layout == "input" else home.cloud
-        with connected(home, family, port=50_003, server=server) as (echo, end):
+        at_gate = layout == "input"
+        with connected(home, family, port=50_003, at_gate=at_gate) as (echo, end):
             echo.sendall(b"secret")
             assert learns(end)
             assert learns(echo)
         # The same ports at once: the next life is its own, its handshake passes, and it is refused anew.
-        with connected(home, family, port=50_003, server=server) as (echo, end):
+        with connected(home, family, port=50_003, at_gate=at_gate) as (echo, end):
             echo.sendall(b"secret")
             assert learns(end)
             assert learns(echo)
