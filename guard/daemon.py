@@ -23,7 +23,6 @@ from guard.control import Answer, ControlServer
 from guard.core.engine import Engine
 from guard.core.policy import Policy
 from guard.core.verdict import Mode
-from guard.decisions import DecisionLog
 from guard.errors import WakeguardError
 from guard.gate import Gate
 from guard.journalist import Journalist, start_journal
@@ -36,8 +35,6 @@ from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
 from guard.pauses import Pauses
 from guard.policies import PolicySwitch, warn_without_model
-from guard.recorded import Recorder
-from guard.recording import Recording
 from guard.reload import Reload, make_settings
 from guard.reporter import Reporter
 from guard.sensors import SensorSocket
@@ -45,14 +42,15 @@ from guard.state import StateDirectory
 from guard.switch import ModeSwitch
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.recording import Recording
+    from guard.telemetry.log import Log
 
 
 def run(
     config: Config,
     *,
     path: Path,
-    log: FilteringBoundLogger,
+    log: Log,
     record: Path | None = None,
     decisions: Path | None = None,
 ) -> None:
@@ -93,7 +91,7 @@ class _Daemon:
         mode: Mode,
         state: StateDirectory,
         stack: ExitStack,
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
         chosen = state.load_policies()
@@ -210,13 +208,16 @@ class _Daemon:
 
     def serve_metrics(self) -> None:
         """Serve Prometheus."""
-        from guard.telemetry.metrics import MetricsServer
+        from guard.telemetry.metrics import MetricsServer  # brings an HTTP server along
 
         metrics = self._config.metrics
         server = MetricsServer(self._reporter.read_from_thread, address=metrics.address, port=metrics.port)
         self._stack.enter_context(server)
 
     def start_recording(self, directory: Path) -> None:
+        from guard.recorded import Recorder  # few gates record
+        from guard.recording import Recording
+
         """Write down what the engine is told."""
         recorder = Recorder(
             directory,
@@ -230,6 +231,8 @@ class _Daemon:
         self._log.info("recording", directory=str(directory))
 
     def log_decisions(self, path: Path) -> None:
+        from guard.decisions import DecisionLog  # as few
+
         """Write every decision down, as a replay of the recording would."""
         log = DecisionLog(path, self.gate.engine, epoch_ns=self._epoch_ns, on_failure=self._report_recording)
         self.gate.audit = self._stack.enter_context(log)
@@ -386,7 +389,7 @@ class _Daemon:
         )
 
     def _report_error(self, error: Exception) -> None:
-        self._log.error("handler error", exc_info=error)
+        self._log.error("handler error", exception=error)
 
 
 def _read_epoch_ns() -> int:

@@ -25,7 +25,7 @@ from guard.telemetry.journal_store import FILE_NAME, Fault, Store, StoreError
 from guard.telemetry.journal_writer import Done, Writer
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.telemetry.log import Log
 
 MAX_ENTRIES: Final = 1024  # between two writings, refusals aside
 KEPT_FREE: Final = 256  # of them for people, sensors and the gate: no traffic takes their room
@@ -206,7 +206,7 @@ def start_journal(
     *,
     call: Callable[[Callable[[], None]], None],
     read_epoch_ns: Callable[[], int],
-    log: FilteringBoundLogger,
+    log: Log,
 ) -> Journalist:
     """Return the journalist of ``gate``, its writer at work. A disk that is no good ends neither.
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from guard.core.verdict import Reason
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
     from guard.netfilter.kernel import QueueStatistics
+    from guard.telemetry.log import Log
 
 QUEUE_FULL: Final = Reason.QUEUE_FULL.value
 VERDICT_FAILED: Final = "verdict_failed"
@@ -37,9 +36,7 @@ class Queue(Protocol):
 class LossWatch:
     """Tells log and journal of the losses since the last look."""
 
-    def __init__(
-        self, queue: Queue, *, note: Callable[[str, str, int], None], log: FilteringBoundLogger
-    ) -> None:
+    def __init__(self, queue: Queue, *, note: Callable[[str, str, int], None], log: Log) -> None:
         """``note(kind, device, packets)`` writes a loss into the journal; it is of no device."""
         self._queue = queue
         self._note = note

@@ -19,7 +19,7 @@ from guard.errors import ControlError
 from guard.gate import Gate
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.telemetry.log import Log
 
 SHORTEST: Final = 1.0
 LONGEST: Final = 86400.0  # seconds; who wants more wants monitor
@@ -37,7 +37,7 @@ class NotePause(Protocol):
 class Pauses:
     """Which devices are paused, and until when."""
 
-    def __init__(self, gate: Gate, *, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
+    def __init__(self, gate: Gate, *, log: Log, clock: Callable[[], float]) -> None:
         """``clock`` is the gate's, in seconds."""
         self.note: NotePause | None = None
         self._gate = gate

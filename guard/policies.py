@@ -20,7 +20,7 @@ from guard.remedies import suggest
 from guard.rules import find_voice_model
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.telemetry.log import Log
 
 
 class Choice(NamedTuple):
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     instead_of: str
 
 
-def warn_without_model(config: Config, log: FilteringBoundLogger) -> None:
+def warn_without_model(config: Config, log: Log) -> None:
     """Say so where a device is to be balanced and the voice model cannot be used: then it is strict."""
     _, fault = find_voice_model()
     balanced = [name for name, policy in config.get_policies().items() if policy == "balanced"]
@@ -47,7 +47,7 @@ class PolicySwitch:
         *,
         store: Callable[[Mapping[str, Choice]], None],
         call: Callable[[Callable[[], None]], None],
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         """``store`` keeps the choices for the next start; ``call`` has something done in the loop."""
         self.apply: Callable[[], None] = lambda: None

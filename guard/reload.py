@@ -24,7 +24,7 @@ from guard.switch import ModeSwitch
 from guard.trace import Settings
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.telemetry.log import Log
 
 NEEDS_RESTART: Final = ("device", "network", "sensors", "control", "metrics", "state", "journal", "lab")
 TAKEN_OVER: Final = ("policy", "device.policy", "limits", "endpoint", "mode")
@@ -52,7 +52,7 @@ class Reload:
         policies: PolicySwitch,
         load: Callable[[], Config],
         take_over: Callable[[Config, Policy], None],
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         """``load`` reads the file; ``take_over`` hears of a new configuration that is in force.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from guard import __version__
@@ -98,17 +98,12 @@ class Reporter:
         return self._have_taken(lambda: self._join(devices))
 
     def _have_taken(self, read: Callable[[], _Part]) -> _Part:
-        part: Future[_Part] = Future()
-
-        def take() -> None:
-            if part.set_running_or_notify_cancel():
-                part.set_result(read())
-
-        self._loop.call(take)
+        parts: SimpleQueue[_Part] = SimpleQueue()
+        self._loop.call(lambda: parts.put(read()))
         try:
-            return part.result(timeout=SNAPSHOT_TIMEOUT)
-        finally:
-            part.cancel()
+            return parts.get(timeout=SNAPSHOT_TIMEOUT)
+        except Empty:
+            raise TimeoutError("the gate's loop takes no turns") from None
 
     def read(self) -> GateStatus:
         """Return a snapshot; in the loop's thread only."""

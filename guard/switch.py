@@ -19,7 +19,7 @@ from guard.errors import ControlError, WakeguardError
 from guard.gate import ACTING, Acting, Gate
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from guard.telemetry.log import Log
 
 
 class ModeSwitch:
@@ -34,7 +34,7 @@ class ModeSwitch:
         set_queue_mode: Callable[[Mode], None],
         store: Callable[[Mode], None],
         call: Callable[[Callable[[], None]], None],
-        log: FilteringBoundLogger,
+        log: Log,
         before: Callable[[], None] = lambda: None,
         after: Callable[[Mode, Mode], None] = lambda _old, _new: None,
     ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import structlog
-from structlog.testing import capture_logs
+import io
+import json
 
 from guard.losses import LossWatch
 from guard.netfilter.kernel import QueueStatistics
+from guard.telemetry.log import Log
 
 
 class Queue:
@@ -25,23 +26,24 @@ class Queue:
 def test_each_loss_is_told_of_once() -> None:
     queue = Queue()
     noted: list[tuple[str, str, int]] = []
-    watch = LossWatch(queue, note=lambda *words: noted.append(words), log=structlog.get_logger())
-    with capture_logs() as lines:
-        watch.look()
-        assert noted == []
-        queue.lost = (5, 2)
-        watch.look()
-        watch.look()
-        assert noted == [("queue_full", "", 7)]
-        queue.lost, queue.failed = (5, 3), 4
-        watch.look()
-        assert noted[1:] == [("queue_full", "", 1), ("verdict_failed", "", 4)]
-        queue.lost, queue.failed = None, None  # the queue is gone
-        watch.look()
-        queue.lost = (1, 0)  # another one: it counts anew
-        watch.look()
+    lines = io.StringIO()
+    watch = LossWatch(queue, note=lambda *words: noted.append(words), log=Log(lines))
+    watch.look()
+    assert noted == []
+    queue.lost = (5, 2)
+    watch.look()
+    watch.look()
+    assert noted == [("queue_full", "", 7)]
+    queue.lost, queue.failed = (5, 3), 4
+    watch.look()
+    assert noted[1:] == [("queue_full", "", 1), ("verdict_failed", "", 4)]
+    queue.lost, queue.failed = None, None  # the queue is gone
+    watch.look()
+    queue.lost = (1, 0)  # another one: it counts anew
+    watch.look()
     assert noted[3:] == [("queue_full", "", 1)]
-    assert [(line["event"], line["packets"], line["log_level"]) for line in lines] == [
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["event"], line["packets"], line["level"]) for line in told] == [
         ("queue full", 7, "warning"),
         ("queue full", 1, "warning"),
         ("verdict failed", 4, "warning"),

@@ -17,7 +17,7 @@ from guard.errors import ControlError, WakeguardError
 from guard.gate import Gate
 from guard.pauses import LONGEST, Pauses
 from guard.rules import load_policy
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 
 NAMES = ("kitchen", "bath")
 
@@ -29,7 +29,7 @@ class Scene:
         engine = Engine(load_policy(), devices=devices, mode=mode)
         self.gate = Gate(engine, NAMES, clock=lambda: int(self.now * 1e9), mode=mode)
         self.log = io.StringIO()
-        self.pauses = Pauses(self.gate, log=make_logger(self.log), clock=lambda: self.now)
+        self.pauses = Pauses(self.gate, log=Log(self.log), clock=lambda: self.now)
         self.notes: list[tuple[Any, ...]] = []
         self.pauses.note = lambda *note: self.notes.append(note)
 

@@ -13,7 +13,7 @@ from guard.config import Config, parse_config
 from guard.errors import ConfigError, ControlError
 from guard.policies import Choice, PolicySwitch
 from guard.state import StateDirectory
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 
 KITCHEN = {"name": "kitchen", "mac": "68:37:e9:00:00:01"}
 BATH = {"name": "bath", "mac": "68:37:e9:00:00:02", "policy": "balanced"}
@@ -33,7 +33,7 @@ class Scene:
         self.calls: list[Callable[[], None]] = []
         self.answers: list[Any] = []
         self.switch = PolicySwitch(
-            chosen or {}, store=self.store, call=self.calls.append, log=make_logger(io.StringIO())
+            chosen or {}, store=self.store, call=self.calls.append, log=Log(io.StringIO())
         )
         self.switch.get_config = lambda: self.config
         self.switch.apply = self.apply

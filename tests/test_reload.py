@@ -15,7 +15,7 @@ from guard.core.verdict import Mode
 from guard.errors import ConfigError, ControlError
 from guard.policies import Choice, PolicySwitch
 from guard.reload import NEEDS_RESTART, TAKEN_OVER, Reload, make_settings
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 from guard.trace import Settings
 
 FILE = """
@@ -46,9 +46,7 @@ class Scene:
         self.log = io.StringIO()
         self.stored: list[Mapping[str, Choice]] = []
         self.calls: list[Callable[[], None]] = []
-        self.policies = PolicySwitch(
-            {}, store=self.stored.append, call=self.calls.append, log=make_logger(self.log)
-        )
+        self.policies = PolicySwitch({}, store=self.stored.append, call=self.calls.append, log=Log(self.log))
         self.reload = Reload(
             load_config(self.path),
             self,  # type: ignore[arg-type]  # a double of the gate
@@ -56,7 +54,7 @@ class Scene:
             policies=self.policies,
             load=lambda: load_config(self.path),
             take_over=lambda config, _: self.taken_over.append(config),
-            log=make_logger(self.log),
+            log=Log(self.log),
         )
 
     def set_settings(self, settings: Settings, policy: Policy) -> None:

@@ -12,7 +12,7 @@ from guard.core.verdict import Mode
 from guard.errors import ControlError, NetfilterError
 from guard.gate import ACTING, Acting
 from guard.switch import ModeSwitch
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 
 ENFORCE, MONITOR = Mode.ENFORCE, Mode.MONITOR
 
@@ -33,7 +33,7 @@ class Scene:
             set_queue_mode=lambda wanted: self.step("queue", wanted),
             store=lambda wanted: self.step("store", wanted),
             call=self.calls.append,
-            log=make_logger(io.StringIO()),
+            log=Log(io.StringIO()),
         )
 
     def step(self, what: str, value: object) -> None:

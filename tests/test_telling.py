@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from guard.notify import get_watchdog_interval, notify
 from guard.recorded import Recorder
 from guard.recording import Recording
 from guard.rules import load_policy
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 from guard.trace import Settings
 
 
@@ -53,25 +54,53 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
     assert get_watchdog_interval(environment) == interval
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def fail() -> ValueError:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        return error
+
+
 def test_the_journal_gets_one_json_object_a_line() -> None:
     stream = io.StringIO()
-    log = make_logger(stream)
-    log.info("ready", mode="enforce")
-    log.error("handler error", exc_info=ValueError("two\nlines"))
-    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
-    assert (first["event"], first["mode"], first["level"]) == ("ready", "enforce", "info")
-    assert "two" in second["exception"]
+    log = Log(stream)
+    log.info("ready", mode="enforce", devices=["kitchen"], path=Path("/etc"))
+    log.warning("reset failed")
+    log.error("handler error", exception=fail())
+    first, second, third = (json.loads(line) for line in stream.getvalue().splitlines())
+    at = datetime.fromisoformat(first.pop("timestamp"))
+    assert timedelta() <= datetime.now(UTC) - at < timedelta(minutes=1)
+    path = "PosixPath('/etc')"
+    assert first == {
+        "event": "ready",
+        "level": "info",
+        "mode": "enforce",
+        "devices": ["kitchen"],
+        "path": path,
+    }
+    assert (second["event"], second["level"]) == ("reset failed", "warning")
+    assert (third["event"], third["level"]) == ("handler error", "error")
+    assert "in fail" in third["exception"]
+    assert third["exception"].endswith("ValueError: two\nlines")
 
 
-def test_people_get_text() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+def test_people_get_text_that_cannot_steer_their_terminal() -> None:
     stream = Terminal()
-    make_logger(stream).info("ready", mode="enforce")
-    assert "ready" in stream.getvalue()
-    assert not stream.getvalue().startswith("{")
+    log = Log(stream)
+    log.info("ready", mode="enforce", fault="\x1b[2J\n{}")
+    log.error("handler error", exception=fail())
+    first, second, *below = stream.getvalue().splitlines()
+    assert "ready" in first
+    assert first.endswith(r" mode='enforce' fault='\x1b[2J\n{}'")
+    assert "handler error" in second
+    assert "exception" not in second
+    assert below[0].startswith("Traceback")
+    assert below[-2:] == ["ValueError: two", "lines"]
 
 
 def test_decisions_that_cannot_be_written_end_once_and_raise_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from guard.core.verdict import Mode
 from guard.limits import load_limits
 from guard.policies import warn_without_model
 from guard.rules import VOICE_MODEL, find_voice_model
-from guard.telemetry.log import make_logger
+from guard.telemetry.log import Log
 from guard.voice_model import MODEL_FILE
 from tests import wire
 from tests.conversation import DEVICE
@@ -39,7 +39,7 @@ def test_balanced_falls_back_to_strict_and_says_so(models: Path, text: str | Non
         (models / VOICE_MODEL).mkdir()
         (models / VOICE_MODEL / MODEL_FILE).write_text(text)
     lines = io.StringIO()
-    warn_without_model(parse_config(CONFIG), make_logger(lines))
+    warn_without_model(parse_config(CONFIG), Log(lines))
     assert "model_missing" in lines.getvalue()
     assert "strict" in lines.getvalue()
     assert DEVICE in lines.getvalue()
@@ -55,7 +55,7 @@ def test_balanced_falls_back_to_strict_and_says_so(models: Path, text: str | Non
 def test_strict_needs_no_model_and_nothing_is_said(models: Path) -> None:
     lines = io.StringIO()
     strict = {"device": [{**CONFIG["device"][0], "policy": "strict"}]}
-    warn_without_model(parse_config(strict), make_logger(lines))
+    warn_without_model(parse_config(strict), Log(lines))
     assert lines.getvalue() == ""
     engine = Engine(load_limits().make_policy(), {DEVICE: DeviceSettings()}, mode=Mode.ENFORCE)
     talk = Waiting(engine=engine)
@@ -65,5 +65,5 @@ def test_strict_needs_no_model_and_nothing_is_said(models: Path) -> None:
 
 def test_with_the_model_nothing_is_said() -> None:
     lines = io.StringIO()
-    warn_without_model(parse_config(CONFIG), make_logger(lines))
+    warn_without_model(parse_config(CONFIG), Log(lines))
     assert lines.getvalue() == ""

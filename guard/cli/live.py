@@ -7,6 +7,7 @@ ask it through its control socket.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -45,10 +46,10 @@ def run(config_path: Path, record: Path | None, decisions: Path | None) -> None:
     """
     from guard import daemon
     from guard.config import load_config
-    from guard.telemetry.log import make_logger
+    from guard.telemetry.log import Log
 
     config = load_config(config_path)
-    daemon.run(config, path=config_path.absolute(), log=make_logger(), record=record, decisions=decisions)
+    daemon.run(config, path=config_path.absolute(), log=Log(sys.stderr), record=record, decisions=decisions)
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import select
 import socket
 import sys
@@ -10,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 from prometheus_client import generate_latest
-from structlog.testing import capture_logs
 
 from guard.core.verdict import Mode
 from guard.losses import LossWatch
 from guard.netfilter.queue import PacketQueue
+from guard.telemetry.log import Log
 from guard.telemetry.metrics import make_registry
 from tests.built import BATCH, build_batch
 from tests.netns.household import QUEUE, Household, wait_until
@@ -81,7 +82,8 @@ def test_a_verdict_on_a_packet_whose_interface_went_down_is_a_failure_with_a_nam
     def scene(queue: PacketQueue, waiting: list[Packet]) -> None:
         reporter, _ = make_reporter(tmp_path, Turns(), queue)
         noted: list[tuple[Any, ...]] = []
-        watch = LossWatch(queue, note=lambda *words: noted.append(words), log=structlog.get_logger())
+        lines = io.StringIO()
+        watch = LossWatch(queue, note=lambda *words: noted.append(words), log=Log(lines))
         watch.look()
         assert reporter.read().failures["verdict_failed"] == 0
         routed.gate.run("ip", "link", "set", routed.lan, "down")
@@ -93,10 +95,10 @@ def test_a_verdict_on_a_packet_whose_interface_went_down_is_a_failure_with_a_nam
         assert reporter.read().failures["verdict_failed"] == 1
         page = generate_latest(make_registry(reporter.read)).decode()
         assert 'wakeguard_failures_total{failure="verdict_failed"} 1.0' in page.splitlines()
-        with capture_logs() as lines:
-            watch.look()
-            watch.look()
-        assert [(line["event"], line["packets"]) for line in lines] == [("verdict failed", 1)]
+        watch.look()
+        watch.look()
+        told = [json.loads(line) for line in lines.getvalue().splitlines()]
+        assert [(line["event"], line["packets"]) for line in told] == [("verdict failed", 1)]
         assert noted == [("verdict_failed", "", 1)]
 
     drive(routed, scene)
