@@ -20,10 +20,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from guard.core.verdict import Mode
 from guard.netfilter.ruleset import DeviceMatch, RulesetSpec
+from tests.block import ForABlock
 
 ECHO_MAC = "02:00:00:00:77:02"
 QUEUE = 1877
@@ -69,7 +69,7 @@ class Namespace:
         return made
 
 
-class Household:
+class Household(ForABlock):
     """Echo, gate and cloud. ``lan`` is the interface that the rules are for."""
 
     def __init__(self, *, bridged: bool = False, lan_bridge: bool = False) -> None:
@@ -87,19 +87,6 @@ class Household:
             if bridged
             else {socket.AF_INET: "10.78.0.9", socket.AF_INET6: "fd78::9"}
         )
-
-    def __enter__(self) -> Household:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Delete the namespaces; what is in them goes with them."""

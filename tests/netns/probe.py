@@ -7,8 +7,8 @@ import itertools
 import socket
 import threading
 import time
-from types import TracebackType
 
+from tests.block import ForABlock
 from tests.netns.gate import TlsCloud
 from tests.netns.household import Household, wait_until
 
@@ -17,7 +17,7 @@ QUERY_BYTES = 8  # 400 bytes a second: the name budget lasts for more than 20 s
 VOICE_BYTES = 1000
 
 
-class Probe:
+class Probe(ForABlock):
     """Echo and cloud, busy from ``with`` to its end."""
 
     def __init__(self, home: Household) -> None:
@@ -35,22 +35,8 @@ class Probe:
         """Application bytes that TLS delivered to the cloud."""
         return self._cloud.received
 
-    def __enter__(self) -> Probe:
-        for thread in self._threads:
-            thread.start()
-        try:
-            self.wait_for_service()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
+        """Let both fall silent."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -67,6 +53,11 @@ class Probe:
         first = max((index for index, at in enumerate(self.arrivals) if at < since), default=0)
         times = self.arrivals[first:]
         return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+
+    def _build(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_service()
 
     def _ask(self) -> None:
         target = (self._home.cloud_address[socket.AF_INET], 53)

@@ -15,9 +15,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final
 
+from tests.block import ForABlock
 from tests.conftest import ROOT
 from tests.netns.household import Namespace, wait_until
 
@@ -123,7 +123,7 @@ def get_cgroup_mount() -> Path | None:
     return None
 
 
-class Container:
+class Container(ForABlock):
     """systemd as process 1 in namespaces; ``with Container(folder, network) as machine``."""
 
     def __init__(self, folder: Path, network: Namespace) -> None:
@@ -136,20 +136,6 @@ class Container:
         self._disk: subprocess.Popen[bytes] | None = None  # keeps the files while the machine is off
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
-
-    def __enter__(self) -> Container:
-        try:
-            self._insert_disk()
-            self._boot()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it and all that runs in it, and forget its files."""
@@ -200,6 +186,10 @@ class Container:
     def read_journal(self, unit: str) -> str:
         """Return what a unit has said."""
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+    def _build(self) -> None:
+        self._insert_disk()
+        self._boot()
 
     def _insert_disk(self) -> None:
         self._folder.mkdir(parents=True)
