@@ -215,10 +215,10 @@ class _Daemon:
         self._stack.enter_context(server)
 
     def start_recording(self, directory: Path) -> None:
+        """Write down what the engine is told."""
         from guard.recorded import Recorder  # few gates record
         from guard.recording import Recording
 
-        """Write down what the engine is told."""
         recorder = Recorder(
             directory,
             settings=self._settings,
@@ -231,9 +231,9 @@ class _Daemon:
         self._log.info("recording", directory=str(directory))
 
     def log_decisions(self, path: Path) -> None:
+        """Write every decision down, as a replay of the recording would."""
         from guard.decisions import DecisionLog  # as few
 
-        """Write every decision down, as a replay of the recording would."""
         log = DecisionLog(path, self.gate.engine, epoch_ns=self._epoch_ns, on_failure=self._report_recording)
         self.gate.audit = self._stack.enter_context(log)
 
