@@ -95,12 +95,12 @@ def test_the_core_calls_nothing_that_reads_or_writes_the_world(path: Path) -> No
     assert not called & IMPURE_CALLS
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name)
+@pytest.mark.parametrize("path", [*PRODUCT, *TESTS], ids=name)
 def test_a_module_is_one_noun_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name)
+@pytest.mark.parametrize("path", [*PRODUCT, *(path for path in TESTS if path.stat().st_size)], ids=name)
 def test_a_module_opens_with_what_it_knows(path: Path) -> None:
     assert ast.get_docstring(parse(path))
 

@@ -1,3 +1,5 @@
+"""The data files are found and read, and a bad one is named."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""The command line as a whole: light to start, each command there, each fault one line and a status."""
+
 from __future__ import annotations
 
 import importlib

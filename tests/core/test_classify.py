@@ -1,3 +1,5 @@
+"""What a record is, from what the connection said before: handshake, heartbeat or application data."""
+
 from __future__ import annotations
 
 import dataclasses

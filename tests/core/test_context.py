@@ -1,3 +1,5 @@
+"""What of the room justifies a packet: the mute state, the interaction, a sensor that is heard or lost."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""A line of the event codec: what it says, and why another is refused."""
+
 from __future__ import annotations
 
 import json

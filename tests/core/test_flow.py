@@ -1,3 +1,5 @@
+"""What making room in the table of flows costs, counted in calls."""
+
 from __future__ import annotations
 
 import sys

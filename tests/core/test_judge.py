@@ -1,3 +1,5 @@
+"""What is no TLS: datagrams, other protocols, endpoints, each within its budget."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""What the bytes of a packet say, which fault each bad one has, and that scapy reads the same."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""A policy read from its tables: each bad key names itself."""
+
 from __future__ import annotations
 
 import copy

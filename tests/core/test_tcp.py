@@ -1,3 +1,5 @@
+"""A stream by its sequence numbers: what is new, what is old, what lies beyond a gap."""
+
 from __future__ import annotations
 
 import random

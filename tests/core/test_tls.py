@@ -1,3 +1,5 @@
+"""Where records begin and end, what the hellos say, how long a heartbeat is in each suite."""
+
 from __future__ import annotations
 
 import ssl

@@ -1,3 +1,5 @@
+"""The fields of the firewall mark: apart from each other and from the user's bits."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Households for the tests on the real kernel."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

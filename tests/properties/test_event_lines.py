@@ -1,3 +1,5 @@
+"""Any text is an event or refused, and what was written reads back."""
+
 from __future__ import annotations
 
 import json

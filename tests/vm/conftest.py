@@ -1,3 +1,5 @@
+"""The wire of a simulated chip inside the machine, and of a mock outside."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
