@@ -12,7 +12,7 @@ from random import Random
 
 from guard.core.verdict import Verdict
 from tests import wire
-from tests.core.test_hold import HELD, Waiting
+from tests.waiting import HELD, Waiting
 
 SPEECH_S = 20.0
 SEGMENT = 1460

@@ -19,7 +19,7 @@ from guard.telemetry.log import Log
 from guard.voice_model import MODEL_FILE
 from tests import wire
 from tests.conversation import DEVICE
-from tests.core.test_hold import Waiting
+from tests.waiting import Waiting
 
 CONFIG = {"device": [{"name": DEVICE, "mac": "68:37:e9:00:00:01", "policy": "balanced"}]}
 

@@ -6,64 +6,10 @@ import dataclasses
 
 import pytest
 
-from guard.core.engine import DeviceSettings, Engine
-from guard.core.event import MuteEvent, MuteState, WakeEvent
-from guard.core.policy import Policy
 from guard.core.verdict import Direction, Mode, Verdict
-from guard.rules import load_policy
 from tests import wire
-from tests.conversation import DEVICE, Conversation, describe
-
-HELD: Policy = load_policy()
-WAITS = "app_data justified hold awaiting_wake_word"
-PASSES = "app_data expected accept interaction"
-VOICE = wire.app_data(353)
-
-
-class Waiting(Conversation):
-    """A conversation whose waiting packets are released into ``released``, as (packet number, words)."""
-
-    def __init__(
-        self,
-        *,
-        policy: Policy = HELD,
-        mode: Mode = Mode.ENFORCE,
-        balanced: bool = False,
-        engine: Engine | None = None,
-        port: int = wire.ECHO_PORT,
-    ) -> None:
-        made = engine or Engine(policy, {DEVICE: DeviceSettings(balanced=balanced)}, mode=mode)
-        super().__init__(made, port=port)
-        self.released: list[tuple[int, str]] = []
-
-    def note(self, released: list[tuple[int, object]]) -> None:
-        self.released += [(number, describe(answer)) for number, answer in released]  # type: ignore[arg-type]  # Decisions
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-        due = self.engine.get_timer()
-        if due is not None and due <= self.now:
-            self.note(list(self.engine.handle_timer(now=self.now)))
-
-    def mute(self, state: MuteState = MuteState.MUTED) -> None:
-        event = MuteEvent(self.now, state)
-        self.note(list(self.engine.receive_event(event, device=self.device, now=self.now)))
-
-    def hear(self, late: float = 0.0) -> None:
-        """Let the wake word be heard that was said ``late`` seconds ago."""
-        event = WakeEvent(self.now - late, "alexa")
-        self.note(list(self.engine.receive_event(event, device=self.device, now=self.now)))
-
-    def take(self) -> list[str]:
-        """Return what was released since the last call, in order, and forget it."""
-        taken, self.released = self.released, []
-        assert [number for number, _ in taken] == sorted(number for number, _ in taken)
-        return [words for _, words in taken]
-
-    @property
-    def held(self) -> tuple[int, int]:
-        status = self.engine.get_status(DEVICE, now=self.now)
-        return status.held_packets, status.held_bytes
+from tests.conversation import DEVICE, EXPECTED, describe
+from tests.waiting import HELD, VOICE, WAITS, Waiting
 
 
 def test_the_utterance_is_released_in_order_when_the_word_is_heard() -> None:
@@ -73,9 +19,9 @@ def test_the_utterance_is_released_in_order_when_the_word_is_heard() -> None:
     assert talk.held == (3, 3 * len(VOICE))
     talk.wait(0.7)
     talk.hear(late=0.2)
-    assert talk.take() == [PASSES] * 3
+    assert talk.take() == [EXPECTED] * 3
     assert talk.held == (0, 0)
-    assert talk.up(VOICE) == PASSES
+    assert talk.up(VOICE) == EXPECTED
 
 
 def test_without_a_word_it_is_refused_in_time_and_the_flow_with_it() -> None:
@@ -104,7 +50,7 @@ def test_monitor_says_the_same_and_flags_what_comes_later() -> None:
     assert talk.take() == ["app_data justified refuse flow no_interaction"] * 2
     assert talk.up(VOICE) == f"{WAITS} after_virtual_reset"
     talk.hear()
-    assert talk.take() == [PASSES], "an interaction ends the virtual reset"
+    assert talk.take() == [EXPECTED], "an interaction ends the virtual reset"
 
 
 def test_muting_refuses_at_once() -> None:
@@ -128,7 +74,7 @@ def test_payload_waits_its_turn_and_acknowledgements_do_not() -> None:
     assert describe(talk.send(flags=wire.ACK)) == "ack accept tcp_control"
     assert describe(talk.send(flags=wire.ACK | wire.FIN)) == "ack hold awaiting_wake_word"
     talk.hear()
-    assert talk.take() == [PASSES, "syn accept heartbeat", "ack accept tcp_control"]
+    assert talk.take() == [EXPECTED, "syn accept heartbeat", "ack accept tcp_control"]
 
 
 def test_other_connections_are_not_delayed() -> None:
@@ -151,7 +97,7 @@ def test_what_waits_and_is_offered_again_waits_once() -> None:
     assert describe(again) == describe(recut) == "retransmit refuse packet held"
     assert talk.held == (2, 2 * len(VOICE))
     talk.hear()
-    assert talk.take() == [PASSES] * 2
+    assert talk.take() == [EXPECTED] * 2
 
 
 def test_a_word_does_not_explain_what_came_long_before_it() -> None:
@@ -170,7 +116,7 @@ def test_a_late_word_releases_everything(late: float) -> None:
     talk.up(VOICE)
     talk.wait(late)
     talk.hear()
-    assert talk.take() == [PASSES]
+    assert talk.take() == [EXPECTED]
 
 
 def test_datagrams_wait_as_well() -> None:
@@ -181,7 +127,7 @@ def test_datagrams_wait_as_well() -> None:
     assert talk.take() == ["app_data justified refuse packet opaque_datagram"]
     talk.receive(packet)
     talk.hear()
-    assert talk.take() == [PASSES]
+    assert talk.take() == [EXPECTED]
 
 
 @pytest.mark.parametrize(
@@ -258,14 +204,14 @@ def test_a_voice_on_a_connection_of_an_older_interaction_waits_for_its_own_word(
     talk.wait(30.0)
     send_voice(talk, 10)
     talk.hear()
-    assert talk.take() == [PASSES] * 10
+    assert talk.take() == [EXPECTED] * 10
 
 
 def test_a_connection_from_before_the_interaction_is_none_of_its_own() -> None:
     talk = Waiting()
     talk.establish()
     talk.hear()
-    assert talk.up(wire.app_data(700)) == PASSES
+    assert talk.up(wire.app_data(700)) == EXPECTED
     talk.wait(30.0)
     assert talk.up(wire.app_data(700)) == WAITS
 
@@ -305,7 +251,7 @@ def test_a_voice_keeps_the_interaction_open_but_not_for_ever() -> None:
     talk.establish()
     talk.hear()
     for _ in range(2950):  # 59 s
-        assert talk.up(VOICE) == PASSES
+        assert talk.up(VOICE) == EXPECTED
         talk.wait(0.02)
         talk.ack()
     talk.wait(1.1)
@@ -317,12 +263,12 @@ def test_silence_ends_it() -> None:
     talk.establish()
     talk.hear()
     talk.wait(HELD.listen_s - 0.01)
-    assert talk.up(wire.app_data(700)) == PASSES
+    assert talk.up(wire.app_data(700)) == EXPECTED
     talk.wait(0.02)
     assert talk.up(wire.app_data(700)) == WAITS
 
 
-@pytest.mark.parametrize(("follow_up_s", "words"), [(15.0, PASSES), (0.0, WAITS)])
+@pytest.mark.parametrize(("follow_up_s", "words"), [(15.0, EXPECTED), (0.0, WAITS)])
 def test_a_follow_up_turn_needs_no_word(follow_up_s: float, words: str) -> None:
     talk = Waiting(policy=dataclasses.replace(HELD, follow_up_s=follow_up_s))
     talk.establish()
@@ -341,7 +287,7 @@ def test_the_interaction_has_a_cap_in_bytes() -> None:
     allowed = (HELD.pre_roll_s + HELD.listen_s) * HELD.voice_bytes_per_s
     sent = 0
     record = wire.app_data(1395)
-    while (words := talk.up(record)) == PASSES:
+    while (words := talk.up(record)) == EXPECTED:
         talk.ack()
         sent += len(record)
     assert words == "app_data expected refuse flow interaction_cap"

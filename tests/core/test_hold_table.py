@@ -18,8 +18,8 @@ from guard.core.hold import HoldTable, Waiting
 from guard.core.judge import AWAITING
 from guard.core.verdict import Mode
 from tests.conversation import DEVICE, Conversation
-from tests.core.test_hold import HELD, VOICE, WAITS
-from tests.core.test_hold import Waiting as Talk
+from tests.waiting import HELD, VOICE, WAITS
+from tests.waiting import Waiting as Talk
 
 GAP_S = 0.002  # between the first packets of two connections that wait
 

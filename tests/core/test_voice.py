@@ -24,7 +24,7 @@ from guard.core.voice import (
 )
 from tests import wire
 from tests.conversation import DEVICE
-from tests.core.test_hold import HELD, Waiting
+from tests.waiting import HELD, Waiting
 
 GCM = get_suite(0x0303, 0xC02F, encrypt_then_mac=False)
 CHACHA = get_suite(0x0303, 0xCCA8, encrypt_then_mac=False)

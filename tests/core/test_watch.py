@@ -14,7 +14,7 @@ from guard.core.verdict import Mode
 from guard.core.voice import LEAK_BOUNDS
 from tests import wire
 from tests.conversation import DEVICE, POLICY
-from tests.core.test_hold import HELD, Waiting
+from tests.waiting import HELD, Waiting
 
 VOICE = wire.app_data(353)  # four frames of 20 ms
 SIZE = len(VOICE)

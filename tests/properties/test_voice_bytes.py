@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from guard.core.suite import Suite, get_suite
 from guard.core.verdict import Verdict
 from tests import wire
-from tests.core.test_hold import Waiting
+from tests.waiting import Waiting
 
 PREAMBLES = ((), (230, 131, 4331, 73, 121, 1549), (235, 1014))  # headers and JSON before the first audio
 TLS_1_2, TLS_1_3 = 0x0303, 0x0304
