@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = (
     *("engine", "segment", "device", "judge", "classify", "voice", "burst", "watch", "hold", "context"),
     *("flow", "tcp", "tls", "packet", "budget", "facts", "forest", "notice", "verdict", "hello", "suite"),
+    *("counts", "lengths"),
 )
 """Modules of ``guard.core`` that mypyc takes. The others run once an hour, or are plain data."""
 

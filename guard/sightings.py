@@ -152,8 +152,8 @@ class DeviceSightings:
         )
 
     def _count_explained(self) -> int:
-        counts = self._state.counts_up.items()
-        return sum(octets for answer, (_, octets) in counts if answer.reason is Reason.INTERACTION)
+        counts = self._state.counts_up
+        return sum(octets for answer, _, octets in counts if answer.reason is Reason.INTERACTION)
 
     def _tell_flow(self, flow: Flow, seen: _FlowSighting, ended: float | None) -> None:
         told = (seen.end, seen.sent, seen.received)

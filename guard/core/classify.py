@@ -20,14 +20,14 @@ The client's side as a table (S = ServerHello was read, F = the client's Finishe
 
 from __future__ import annotations
 
-from functools import cache
 from math import inf
 from typing import Final, Protocol
 
 from guard.core.budget import TokenBucket
-from guard.core.burst import CONTROL_BYTES, UNKNOWN_CONTROL_LENGTH, Burst
+from guard.core.burst import Burst
 from guard.core.hello import Outcome, parse_client_hello, parse_server_hello
-from guard.core.policy import Heartbeat, Policy
+from guard.core.lengths import MAY_BE_BEAT, MAY_BE_PRE_ROLL, MAY_BE_VOICE, get_lengths, infer_lengths
+from guard.core.policy import Policy
 from guard.core.suite import TLS_1_3, Suite, get_suite
 from guard.core.tls import (
     KIND_APP_DATA,
@@ -39,25 +39,15 @@ from guard.core.tls import (
     RecordStream,
 )
 from guard.core.verdict import Reason
-from guard.core.voice import MAX_GAP_S, VoiceRun, get_pre_roll_lengths, get_voice_lengths
+from guard.core.voice import MAX_GAP_S, VoiceRun
 
-_FRAMED = Framing.FRAMED
-_ALERT_BYTES = 2  # RFC 8446, 6
+_FRAMED: Final = Framing.FRAMED
+_ALERT_BYTES: Final = 2  # RFC 8446, 6
 _NEVER: Final = -inf  # one float for all connections
-_PINGS_OWED = 4  # replies that a server can have coming at most
-_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = ContentType
-
-
-@cache
-def _get_asked(heartbeats: frozenset[int], suite: Suite | None) -> frozenset[int]:
-    """Return the record lengths that may mean something after the handshake."""
-    return heartbeats.union(get_voice_lengths(suite), get_pre_roll_lengths(suite))
-
-
-@cache
-def _get_beats(heartbeats: tuple[Heartbeat, ...], suite: Suite | None) -> dict[int, Heartbeat]:
-    """Return record length -> heartbeat under a suite; the same dict for all connections, only read."""
-    return {} if suite is None else {suite.get_length(beat.plaintext): beat for beat in heartbeats}
+_PINGS_OWED: Final = 4  # replies that a server can have coming at most
+_CHANGE_CIPHER_SPEC: Final = ContentType.CHANGE_CIPHER_SPEC.value
+_ALERT: Final = ContentType.ALERT.value
+_APPLICATION_DATA: Final = ContentType.APPLICATION_DATA.value
 
 
 class VoiceListener(Protocol):
@@ -77,7 +67,6 @@ class Conversation:
         "_ccs",
         "_certificate_bytes",
         "_certificate_records",
-        "_control_length",
         "_early_data",
         "_flight_bytes",
         "_handshakes",
@@ -91,8 +80,6 @@ class Conversation:
         "_pings_owed",
         "_policy",
         "_pre_roll_at",
-        "_pre_roll_lengths",
-        "_voice_lengths",
         "burst",
         "client",
         "finished",
@@ -133,20 +120,15 @@ class Conversation:
         self.voice: VoiceRun | None = None  # from the first record of a voice's length on
         self.burst: Burst | None = None  # where all of the application data is looked at: ``observe``
         self.probe_at = _NEVER  # when the last record came with which a voice may begin
-        self._voice_lengths = get_voice_lengths(None)
-        self._pre_roll_lengths = get_pre_roll_lengths(None)
         self._pre_roll_at = _NEVER  # when the last record came that may hold a whole pre-roll
-        self._control_length = UNKNOWN_CONTROL_LENGTH  # of the longest record that holds no speech
         self._malformed = False
         self._hello_bytes = self._flight_bytes = 0
         self._hello_cap = policy.hello_bytes
         self._ccs = self._alerts = 0
         self._certificate_bytes = self._certificate_records = 0
-        self._lengths: dict[int, Heartbeat] = {
-            length: policy.heartbeats[row] for length, row in policy.inferred_lengths.items()
-        }
+        self._lengths = infer_lengths(policy)
         if not from_start:
-            self.server.asked = self._lengths
+            self.server.asked = self._lengths.of_server
             self._ask()
         # record length -> when it was last a heartbeat; None before the first, most connections have none
         self._last_beat: dict[int, float] | None = None
@@ -162,9 +144,10 @@ class Conversation:
 
     def _on_client_record(self, content_type: int, length: int, now: float) -> int:
         """Judge a record by its header; what is a handshake is charged here, whatever order it came in."""
-        if content_type == _APPLICATION_DATA and self.finished and length not in self._lengths:
+        flags = self._lengths.of_client[length]
+        if content_type == _APPLICATION_DATA and self.finished and not flags & MAY_BE_BEAT:
             self.client.reason = None
-            self._hear(length, now)
+            self._hear(length, flags, now)
             return KIND_APP_DATA  # nearly every record
         kind = self._classify(content_type, length, now)
         if kind == KIND_HANDSHAKE and not self._handshakes.take(RECORD_HEADER_BYTES + length, now):
@@ -245,9 +228,9 @@ class Conversation:
         return self._app_data(Reason.HANDSHAKE_CAP)
 
     def _beat_or_app_data(self, length: int, now: float) -> int:
-        beat = self._lengths.get(length)
+        beat = self._lengths.beats.get(length)
         if beat is None:
-            self._hear(length, now)
+            self._hear(length, self._lengths.of_client[length], now)
             return self._app_data(None)
         if beat.ping:
             if self._pings_owed:
@@ -290,25 +273,24 @@ class Conversation:
         if self.burst is not None:
             self.burst.left += size
 
-    def _hear(self, length: int, now: float) -> None:
-        speech = self._voice_lengths.get(length)
+    def _hear(self, length: int, flags: int, now: float) -> None:
         became = False
-        if speech is not None:
+        if flags & MAY_BE_VOICE:
             if self.voice is None:
                 self.voice = VoiceRun()
-            became = self.voice.receive(length, speech, now, self._pre_roll_at)
+            became = self.voice.receive(length, self._lengths.voice[length], now, self._pre_roll_at)
             self.probe_at = now
-        elif length in self._pre_roll_lengths:
+        elif flags & MAY_BE_PRE_ROLL:
             self._pre_roll_at = self.probe_at = now
-        if self.burst is not None and length > self._control_length:
-            became = self.burst.receive(length, now, lattice=speech is not None) or became
+        if self.burst is not None and length > self._lengths.control:
+            became = self.burst.receive(length, now, lattice=bool(flags & MAY_BE_VOICE)) or became
         if became and self._listener is not None:
             self._listener.hear_voice(now)
 
     def _ask(self) -> None:
         """Set which records the framing must ask about; the others are application data without a word."""
         if self.burst is None:
-            self.client.asked = _get_asked(frozenset(self._lengths), self.suite)
+            self.client.asked = self._lengths.of_client
 
     def _charge_beat(self, now: float) -> int:
         return KIND_SYN if self._bucket.take(1, now) else self._app_data(Reason.HEARTBEAT_BUDGET)
@@ -327,7 +309,7 @@ class Conversation:
             self._read_hellos()
         # Without the suite a PING cannot be told from other small frames: nothing is owed for it then.
         if content_type == _APPLICATION_DATA and self.suite is not None:
-            beat = self._lengths.get(length)
+            beat = self._lengths.beats.get(length)
             if beat is not None and beat.ping:
                 if self._pings_out:
                     self._pings_out -= 1
@@ -363,11 +345,7 @@ class Conversation:
         self.suite = get_suite(
             server_hello.version, server_hello.cipher_suite, encrypt_then_mac=server_hello.encrypt_then_mac
         )
-        self._voice_lengths = get_voice_lengths(self.suite)
-        self._pre_roll_lengths = get_pre_roll_lengths(self.suite)
-        if self.suite is not None:
-            self._control_length = self.suite.get_length(CONTROL_BYTES)
-        self._lengths = _get_beats(self._policy.heartbeats, self.suite)
-        self.server.asked = self._lengths
+        self._lengths = get_lengths(self._policy.heartbeats, self.suite)
+        self.server.asked = self._lengths.of_server
         if self.finished:
             self._ask()

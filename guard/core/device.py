@@ -11,10 +11,11 @@ from math import inf
 from typing import Final
 
 from guard.core.context import NEVER, Context
+from guard.core.counts import Counts
 from guard.core.event import MuteState
 from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow, FlowTable
-from guard.core.hold import FlowHold, HoldTable, Waiting
+from guard.core.hold import FlowHold, Held, HoldTable, Waiting
 from guard.core.judge import Judge
 from guard.core.notice import Notices
 from guard.core.packet import FIN, RST
@@ -67,16 +68,15 @@ class Device:
         "_waits_s",
         "acks",
         "after",
+        "by_key",
         "context",
         "counts_down",
         "counts_up",
         "enforce",
         "facts",
         "flows",
-        "get_flow",
         "holds",
         "judge",
-        "judge_plain",
         "kept_limit",
         "ledger",
         "on_flow",
@@ -109,13 +109,12 @@ class Device:
         self.flows = FlowTable(
             policy, buckets["heartbeat"], buckets["handshake"], self.hear_voice, observed=settings.balanced
         )
-        self.counts_up: dict[Decision, list[int]] = {}  # decision -> [packets, bytes]
-        self.counts_down: dict[Decision, list[int]] = {}
+        self.counts_up = Counts()
+        self.counts_down = Counts()
         self.wakes_at = NEVER  # when the last interaction began
         # what the engine's straight way asks for, one look-up away
         self.acks = self.judge.acks
-        self.judge_plain = self.judge.judge_plain
-        self.get_flow = self.flows.get
+        self.by_key = self.flows.by_key
         self.ledger = self.flows.ledger
         self.after = _after
         self._set_limits(policy)
@@ -172,7 +171,7 @@ class Device:
             (Direction.UPSTREAM, self.counts_up),
             (Direction.DOWNSTREAM, self.counts_down),
         ):
-            for answer, (packets, octets) in list(counts.items()):
+            for answer, packets, octets in counts:
                 if answer.verdict is not _HOLD:
                     yield direction, answer, packets, octets
 
@@ -233,7 +232,7 @@ class Device:
     ) -> Decision:
         """Hold a packet, for a wake word or behind others that wait for one; refuse it when too many do."""
         waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
-        held = (self.facts.packet_id, now, size, octets, answer, after)
+        held = Held(self.facts.packet_id, now, size, octets, answer, after=after)
         if not self.holds.add(flow, held, waiting):
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
@@ -251,7 +250,7 @@ class Device:
         if hold is None or flow.condemned or not flow.answered:
             return None
         after = flow.reset_at is not None and self.is_after_reset(flow, now)
-        if not self.holds.join(hold, (self.facts.packet_id, now, size, octets, answer, after), size):
+        if not self.holds.join(hold, Held(self.facts.packet_id, now, size, octets, answer, after=after)):
             return None
         return self.flag(answer) if after else answer
 
@@ -260,21 +259,29 @@ class Device:
         flow = hold.flow
         refused = flow is not None and flow.condemned
         reusable = now >= self.context.interaction_until  # refusals then differ in nothing but what waited
-        previous: tuple[Decision, bool, bool] | None = None
+        told_before: Decision | None = None
+        after = refused_before = False
         answer: Decision | None = None
         settled: list[tuple[int, Decision]] = []
-        for packet_id, since, size, octets, told, after in self.holds.take(hold, due):
-            same = (told, after, refused)
-            if answer is None or answer.scope is not _FLOW or same != previous or not reusable:
-                answer = self._judge_held(flow, told, since, size, now, refused=refused)
+        for held in self.holds.take(hold, due):
+            told = held.told
+            if (
+                answer is None
+                or answer.scope is not _FLOW
+                or not reusable
+                or told is not told_before
+                or held.after != after
+                or refused != refused_before
+            ):
+                told_before, after, refused_before = told, held.after, refused
+                answer = self._judge_held(flow, told, held.since, held.size, now, refused=refused)
                 refused = refused or answer.scope is _FLOW
-                previous = same
                 if after and flow is not None and self.is_after_reset(flow, now):
                     answer = self.flag(answer)
             if answer is told and told.reason in _BUDGETED and flow is not None and not refused:
-                flow.conversation.let_pass(size, now)
-            self.count(answer, octets)
-            settled.append((packet_id, answer))
+                flow.conversation.let_pass(held.size, now)
+            self.count(answer, held.octets)
+            settled.append((held.packet_id, answer))
         if flow is not None:
             if not hold.packets:
                 flow.held_seq = None
@@ -354,9 +361,7 @@ class Device:
 
     def count(self, answer: Decision, octets: int) -> None:
         """Count a packet of the device that bears ``answer`` for good."""
-        count = self.counts_up.setdefault(answer, [0, 0])
-        count[0] += 1
-        count[1] += octets
+        self.counts_up.add(answer, octets)
 
     def condemn(self, flow: Flow, now: float) -> None:
         """Refuse the flow from now on, or say that enforce would; what waits on it is refused as well."""

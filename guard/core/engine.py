@@ -18,11 +18,11 @@ from typing import Final
 from guard.core.context import NEVER
 from guard.core.device import Device
 from guard.core.event import Event
-from guard.core.facts import NO_RECORDS, DeviceSettings, DeviceStatus, Facts
+from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
 from guard.core.judge import AWAITING
 from guard.core.notice import Notice, Notices
-from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key, unpack_ipv4_tcp
+from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key
 from guard.core.policy import Policy
 from guard.core.segment import TCP_CONTROL, judge_payload, receive_down, receive_payload, receive_up
 from guard.core.tcp import CHUNK_BYTES, MASK
@@ -48,7 +48,6 @@ _FLOW: Final = Scope.FLOW
 _FRAMED: Final = Framing.FRAMED
 _DOWNSTREAM: Final = decision(None, None, _ACCEPT, None, Reason.DOWNSTREAM)
 _SHORTEST: Final = 40  # an IPv4 and a TCP header
-_NO_FIELDS: Final = (0,) * 8
 _NOT_PUSH: Final = 0xFF & ~PSH
 
 
@@ -104,25 +103,28 @@ class Engine:
         facts = self.facts
         facts.packet_id += 1
         facts.direction = direction
-        facts.records = NO_RECORDS
+        if facts.records:
+            facts.records.clear()
         try:
             state = self._devices[device]
-            counts = state.counts_down if direction else state.counts_up
-            fields = unpack_ipv4_tcp(packet) if len(packet) >= _SHORTEST else _NO_FIELDS
-            head, total, fragment, protocol, seq, ack, data_offset, flags = fields
-            offset = 20 + (data_offset >> 2 & 0x3C)
-            size = total - offset
+            octets = len(packet)
+            offset = size = flags = 0
             flow: Flow | None = None
-            if (
-                head == 0x45
-                and protocol == TCP
-                and flags & _NOT_PUSH == ACK
-                and data_offset >= 0x50
-                and size >= 0
-                and not fragment & 0x3FFF
-                and total <= len(packet)
-            ):
-                flow = state.get_flow(packet[12:24])
+            if octets >= _SHORTEST and packet[0] == 0x45 and packet[9] == TCP:
+                flags = packet[33]
+                words = packet[32]  # of the TCP header, in the upper four bits
+                total = packet[2] << 8 | packet[3]
+                offset = 20 + (words >> 2 & 0x3C)
+                size = total - offset
+                if (
+                    flags & _NOT_PUSH == ACK
+                    and words >= 0x50
+                    and size >= 0
+                    and total <= octets
+                    and not packet[7]
+                    and not packet[6] & 0x3F  # of no fragment
+                ):
+                    flow = state.by_key.get(packet[12:24])
             if flow is None:
                 answer = self._receive_any(state, packet, direction, now)
             else:
@@ -133,8 +135,10 @@ class Engine:
                 facts.payload_bytes = size
                 flow.last_seen = now
                 up = flow.up
+                seq = packet[24] << 24 | packet[25] << 16 | packet[26] << 8 | packet[27]
                 if direction:
                     answer = _DOWNSTREAM
+                    ack = packet[28] << 24 | packet[29] << 16 | packet[30] << 8 | packet[31]
                     if ack != up.unacked_seq and up.acknowledge(ack):
                         flow.skip_gaps(now)
                     if size:
@@ -159,7 +163,7 @@ class Engine:
                         if seq == up.next_seq and not up.pending and not client.header:
                             kinds = client.receive(packet, offset, offset + size, now)
                             up.chunks.append((seq, packet, offset, size, kinds))
-                            kept = len(packet) + CHUNK_BYTES
+                            kept = octets + CHUNK_BYTES
                             up.unacked_bytes = unacked = up.unacked_bytes + kept
                             up.next_seq = (seq + size) & MASK
                             ledger = state.ledger
@@ -171,7 +175,7 @@ class Engine:
                                 and unacked <= state.unacked_limit
                                 and in_all <= state.kept_limit
                             ):
-                                answer = state.judge_plain(flow, size, now)
+                                answer = state.judge.judge_plain(flow, size, now)
                             else:
                                 reason = flow.get_reason() if kinds & KIND_APP_DATA else Reason.SPLIT_HEADER
                                 reply = flow.conversation.heartbeat_reply
@@ -180,11 +184,10 @@ class Engine:
                             answer = receive_payload(state, flow, packet, offset, size, seq, now)
                         if client.records:
                             facts.records = client.records
-                            client.records = []
                     reset_at = flow.reset_at
                     along = None
                     if answer is AWAITING and flow.held_seq is not None:
-                        along = state.wait_along(flow, answer, size, len(packet), now)
+                        along = state.wait_along(flow, answer, size, octets, now)
                     if along is not None:
                         answer = along
                     elif (
@@ -208,14 +211,9 @@ class Engine:
                         ):
                             after = state.after.get(answer)  # it would have been cut: nothing else changes
                         answer = after or state.conclude(
-                            flow, answer, flags, now, seq=seq, size=size, octets=len(packet)
+                            flow, answer, flags, now, seq=seq, size=size, octets=octets
                         )
-            try:
-                count = counts[answer]
-            except KeyError:
-                count = counts[answer] = [0, 0]
-            count[0] += 1
-            count[1] += len(packet)
+            (state.counts_down if direction else state.counts_up).add(answer, octets)
         except Exception:  # noqa: BLE001  # the engine always answers: a fault in it is a verdict with a name
             return self._fail(device, direction)
         return answer

@@ -9,8 +9,6 @@ from guard.core.event import MuteState
 from guard.core.flow import Flow
 from guard.core.verdict import Direction, Reason
 
-NO_RECORDS: list[tuple[int, int]] = []
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
@@ -67,4 +65,4 @@ class Facts:
         self.protocol = 0  # of a packet without a flow
         self.key = b""  # likewise
         self.payload_bytes = 0  # transport payload by the IP length
-        self.records = NO_RECORDS
+        self.records: list[tuple[int, int]] = []

@@ -210,12 +210,11 @@ class FlowTable:
 
     __slots__ = (
         "_condemned",
-        "_flows",
         "_lives",
         "_observed",
         "_on_voice",
         "_policy",
-        "get",
+        "by_key",
         "handshakes",
         "heartbeats",
         "ledger",
@@ -234,20 +233,19 @@ class FlowTable:
         self._policy = policy
         self._on_voice = on_voice
         self._observed = observed
-        self._flows: dict[bytes, Flow] = {}
+        self.by_key: dict[bytes, Flow] = {}  # either direction's
         self._lives: dict[bytes, int] = {}
         # condemned flows that may keep bytes, so that nobody has to look for them; a dict, for its order
         self._condemned: dict[Flow, None] = {}
         self.heartbeats = heartbeats
         self.handshakes = handshakes
         self.ledger = Ledger()
-        self.get = self._flows.get  # flow = table.get(key), either direction; bound once, it is the hot path
 
     def __len__(self) -> int:
-        return len(self._flows) // 2
+        return len(self.by_key) // 2
 
     def __iter__(self) -> Iterator[Flow]:
-        return (flow for key, flow in self._flows.items() if key is flow.key)
+        return (flow for key, flow in self.by_key.items() if key is flow.key)
 
     def set_policy(self, policy: Policy, *, observed: bool) -> None:
         """Go on under other limits; flows that are there keep those with which they began."""
@@ -263,7 +261,7 @@ class FlowTable:
 
     def open(self, key: bytes, next_seq: int, *, isn: int | None) -> Flow | None:
         """Begin the next life of a tuple; None when the table is full."""
-        old = self._flows.get(key)
+        old = self.by_key.get(key)
         if old is not None:
             self.remove(old)
         elif len(self) >= self._policy.max_flows:
@@ -285,14 +283,14 @@ class FlowTable:
         )
         if self._observed:
             flow.conversation.observe()
-        self._flows[key] = flow
-        self._flows[reverse_key(key)] = flow
+        self.by_key[key] = flow
+        self.by_key[reverse_key(key)] = flow
         return flow
 
     def remove(self, flow: Flow) -> None:
         """Forget a flow (its number of lives is kept)."""
-        self._flows.pop(flow.key, None)
-        self._flows.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
+        self.by_key.pop(flow.key, None)
+        self.by_key.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
         flow.forget_bytes()
         self._condemned.pop(flow, None)
 

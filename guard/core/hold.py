@@ -15,7 +15,6 @@ However many connections wait, the one whose wait ends first is known without a 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from heapq import heapify, heappop, heappush
@@ -26,6 +25,7 @@ from guard.core.flow import Flow
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Verdict
 
+_HOLD: Final = Verdict.HOLD
 _SPARE: Final = 64  # void entries that are put up with before they are cleared away
 
 
@@ -36,9 +36,24 @@ class Waiting(Enum):
     PROBE = "probe"
 
 
-# A packet that waits: (packet_id, since, payload bytes, bytes of the IP packet, what it was told, after a
-# virtual reset). It was told HOLD, or, where it only waits behind others, what it will get in its turn.
-Held = tuple[int, float, int, int, Decision, bool]
+class Held:
+    """A packet that waits.
+
+    ``size``: bytes of payload, ``octets``: of the IP packet, ``after``: it came after a virtual reset. It was
+    ``told`` HOLD, or, where it only waits behind others, what it will get in its turn.
+    """
+
+    __slots__ = ("after", "octets", "packet_id", "since", "size", "told")
+
+    def __init__(
+        self, packet_id: int, since: float, size: int, octets: int, told: Decision, *, after: bool
+    ) -> None:
+        self.packet_id = packet_id
+        self.since = since
+        self.size = size
+        self.octets = octets
+        self.told = told
+        self.after = after
 
 
 class FlowHold:
@@ -54,7 +69,7 @@ class FlowHold:
         self.number = number
         self.waiting = waiting
         self.deadline = inf
-        self.packets: deque[Held] = deque()
+        self.packets: list[Held] = []
         self.bytes = 0
 
 
@@ -136,22 +151,22 @@ class HoldTable:
 
     def add(self, flow: Flow | None, held: Held, waiting: Waiting) -> bool:
         """Let a packet wait; False when it would be more than may wait."""
-        _, since, size, _, _, _ = held
         known = self._holds.get(flow)
         if known is not None:
-            return self.join(known, held, size)
+            return self.join(known, held)
         hold = FlowHold(flow, self._number + 1, waiting)
-        if not self.join(hold, held, size):
+        if not self.join(hold, held):
             return False
         self._number = hold.number
         self._holds[flow] = self._numbered[hold.number] = hold
         wait = self._policy.hold_s if waiting is Waiting.WAKE_WORD else self._policy.probe_s
-        self.end_at(hold, since + wait)
+        self.end_at(hold, held.since + wait)
         return True
 
-    def join(self, hold: FlowHold, held: Held, size: int) -> bool:
-        """Let a packet of ``size`` bytes wait behind others; False when it would be more than may wait."""
+    def join(self, hold: FlowHold, held: Held) -> bool:
+        """Let a packet wait behind others; False when it would be more than may wait."""
         packets = hold.packets
+        size = held.size
         if (
             len(packets) >= self._flow_packets
             or hold.bytes + size > self._flow_bytes
@@ -168,26 +183,32 @@ class HoldTable:
     def wait_on(self, hold: FlowHold) -> None:
         """Let a probe that found a voice wait for the wake word, counted from its first packet."""
         hold.waiting = Waiting.WAKE_WORD
-        self.end_at(hold, hold.packets[0][1] + self._policy.hold_s)
+        self.end_at(hold, hold.packets[0].since + self._policy.hold_s)
 
-    def take(self, hold: FlowHold, due: float = inf) -> deque[Held]:
+    def take(self, hold: FlowHold, due: float = inf) -> list[Held]:
         """Return packets of a connection in order; they wait no longer.
 
         All of them, or the foremost whose probe ends by ``due``, and what waits for nothing but those. The
         others go on waiting, each as long as the first did.
         """
-        packets, probe_s = hold.packets, self._policy.probe_s
-        taken: deque[Held] = deque()
-        size = 0
-        while packets and (packets[0][1] + probe_s <= due or packets[0][4].verdict is not Verdict.HOLD):
-            held = packets.popleft()
-            size += held[2]
-            taken.append(held)
+        taken = hold.packets
+        hold.packets = []
+        size = hold.bytes
+        if due < inf:
+            probe_s = self._policy.probe_s
+            count = size = 0
+            for held in taken:
+                if held.since + probe_s > due and held.told.verdict is _HOLD:
+                    break
+                count += 1
+                size += held.size
+            hold.packets = taken[count:]
+            del taken[count:]
         self.packets -= len(taken)
         self.bytes -= size
         hold.bytes -= size
-        if packets:
-            self.end_at(hold, packets[0][1] + probe_s)
+        if hold.packets:
+            self.end_at(hold, hold.packets[0].since + self._policy.probe_s)
         else:
             del self._holds[hold.flow], self._numbered[hold.number]
         return taken

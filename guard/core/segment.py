@@ -38,7 +38,7 @@ def receive_up(
     device: Device, key: bytes, packet: bytes, offset: int, size: int, seq: int, flags: int, now: float
 ) -> Decision:
     """Judge a TCP segment of the device, whatever it is."""
-    flow: Flow | None = device.flows.get(key)
+    flow: Flow | None = device.flows.by_key.get(key)
     if flags & SYN or (flow is None and size):
         flow, answer = _open_flow(device, key, flow, size, seq, flags, now)
         if answer is not None or flow is None:
@@ -65,7 +65,6 @@ def receive_up(
             flow.up.finish((seq + size) & MASK)
         if flow.client.records:
             device.facts.records = flow.client.records
-            flow.client.records = []
     if (
         flow.condemned
         or flow.reset_at is not None
@@ -206,7 +205,7 @@ def receive_down(
     now: float,
 ) -> None:
     """Take a TCP segment of the peer."""
-    flow: Flow | None = device.flows.get(key)
+    flow: Flow | None = device.flows.by_key.get(key)
     if flags & SYN:
         seq = (seq + 1) & MASK
         if flags & ACK:

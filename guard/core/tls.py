@@ -13,7 +13,7 @@ see ``hello``), and what a record means (``classify``). How a stream was cut int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
 from typing import Final
@@ -63,6 +63,9 @@ _RECORD: Final[Callable[[bytes, int], tuple[int, int, int]]] = Struct(
     "!BHH"
 ).unpack_from  # type, legacy version, length
 
+# the entry of ``records`` for a record 23 of each length: nearly every record, so each is made once
+_app_data: list[tuple[int, int] | None] = [None] * (MAX_RECORD_BYTES + 1)
+
 
 def is_record_header(content_type: int, version: int, length: int) -> bool:
     """Say whether these can be the header of a TLS record (versions SSL 3.0 to TLS 1.3)."""
@@ -100,8 +103,8 @@ class RecordStream:
         self.kind = KIND_APP_DATA  # of the current record
         self.remaining = 0  # bytes of the current record that have not been seen
         self.header = b""  # the part of a header that has been seen
-        # record lengths that ``on_record`` must be asked about; the others are application data. None: all
-        self.asked: Container[int] | None = None
+        # by length of a record 23: 0 where it is application data without a word; None: all are asked about
+        self.asked: bytes | None = None
         self.reason: Reason | None = None  # why the last record was application data, None where it simply is
         self.resolved = 0  # the KIND of a record whose header began in an earlier call, else 0
         self.records: list[tuple[int, int]] = []
@@ -149,12 +152,24 @@ class RecordStream:
             start += remaining
             self.remaining = 0
         while end - start >= RECORD_HEADER_BYTES:
-            content_type, version, length = _RECORD(data, start)
-            if not (20 <= content_type <= 23 and 0x0300 <= version <= 0x0304 and length <= MAX_RECORD_BYTES):
+            content_type = data[start]
+            length = data[start + 3] << 8 | data[start + 4]
+            if not (
+                20 <= content_type <= 23
+                and data[start + 1] == 3
+                and data[start + 2] <= 4
+                and length <= MAX_RECORD_BYTES
+            ):
                 break
             self.content_type = content_type
-            self.records.append((content_type, length))
-            if asked is not None and content_type == 23 and length not in asked:
+            if content_type == 23:
+                record = _app_data[length]
+                if record is None:
+                    record = _app_data[length] = (23, length)
+            else:
+                record = (content_type, length)
+            self.records.append(record)
+            if asked is not None and content_type == 23 and not asked[length]:
                 self.reason = None
                 self.kind = kind = KIND_APP_DATA
             else:

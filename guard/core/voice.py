@@ -15,7 +15,7 @@ to ten frames, and what is more in buffers of 4096 bytes, however many frames th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from math import inf
 from typing import NamedTuple
@@ -88,7 +88,7 @@ def _list_lengths(suite: Suite | None) -> Iterator[tuple[int, Speech]]:
 
 
 @cache
-def get_voice_lengths(suite: Suite | None) -> Mapping[int, Speech]:
+def get_voice_lengths(suite: Suite | None) -> dict[int, Speech]:
     """Return record length -> what voice would send so under ``suite``, under any common one when None."""
     return {
         length: speech
@@ -98,7 +98,7 @@ def get_voice_lengths(suite: Suite | None) -> Mapping[int, Speech]:
 
 
 @cache
-def get_pre_roll_lengths(suite: Suite | None) -> Mapping[int, Speech]:
+def get_pre_roll_lengths(suite: Suite | None) -> dict[int, Speech]:
     """Return the lengths of records that hold more than half a second of speech, and what it would be.
 
     One in 80 lengths is such a one, so by itself it means nothing: what follows tells.

@@ -236,11 +236,14 @@ def test_a_fault_in_the_engine_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("forced")
 
-    monkeypatch.setattr(talk.engine._devices[DEVICE], "get_flow", fail)
+    flow = talk.engine.facts.flow
+    assert flow is not None
+    monkeypatch.setattr(flow.client, "on_record", fail)
+    monkeypatch.setattr(flow.server, "on_record", fail)
     talk.wake()
     assert talk.up(PAYLOADS["ping"]) == "app_data expected refuse packet engine_error"
     assert talk.engine.engine_errors == 1
-    talk.answer(b"x")  # what the cloud sends passes all the same
+    talk.answer(PAYLOADS["ping"])  # what the cloud sends passes all the same
     assert talk.engine.engine_errors == 2
     monkeypatch.undo()
     reasons = {row[1].reason: row[2] for row in talk.engine.counters(DEVICE) if row[0] is UP}

@@ -14,7 +14,7 @@ import pytest
 
 from guard.build import COMPILED, get_build
 from guard.core.flow import Flow
-from guard.core.hold import HoldTable, Waiting
+from guard.core.hold import Held, HoldTable, Waiting
 from guard.core.judge import AWAITING
 from guard.core.verdict import Mode
 from tests.conversation import DEVICE, Conversation
@@ -101,7 +101,7 @@ def test_whatever_happens_the_first_end_and_who_is_due_are_those_that_a_look_at_
         flow = chance.choice(flows)
         hold = table.get(flow)
         if hold is None or chance.random() < 0.2:
-            table.add(flow, (number, now, 10, 60, AWAITING, False), chance.choice(list(Waiting)))
+            table.add(flow, Held(number, now, 10, 60, AWAITING, after=False), chance.choice(list(Waiting)))
         elif chance.random() < 0.3:
             table.take(hold, chance.choice([inf, now]))
         elif chance.random() < 0.2:

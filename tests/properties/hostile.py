@@ -276,7 +276,7 @@ class Watch:
     def _check_bounds(self) -> None:
         state, policy = self._state, self.policy
         assert self.engine.engine_errors == 0
-        assert len(state.flows._flows) <= 2 * policy.max_flows
+        assert len(state.flows.by_key) <= 2 * policy.max_flows
         assert len(state.flows._lives) <= flow_module.MAX_LIVES
         assert state.flows.ledger.kept_bytes <= policy.kept_device_bytes + LARGEST_PACKET
         assert state.holds.packets <= policy.hold_device_packets
