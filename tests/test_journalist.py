@@ -22,7 +22,7 @@ from guard.telemetry import journal_schema as schema
 from guard.telemetry.journal_store import Fault
 from guard.telemetry.journal_writer import Batch, Done
 from tests.capture_files import CLOUD, ECHO, tcp
-from tests.test_recorded import Gateway, Packet, live
+from tests.gateway import Gateway, Packet, live
 
 SECOND = 1_000_000_000
 EPOCH_NS = 1_700_000_000 * SECOND
