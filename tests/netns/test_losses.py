@@ -21,7 +21,7 @@ from guard.telemetry.log import Log
 from guard.telemetry.metrics import make_registry
 from tests.built import BATCH, build_batch
 from tests.netns.household import QUEUE, Household, wait_until
-from tests.test_reporter import Turns, make_reporter
+from tests.reporting import Turns, make_reporter
 
 if TYPE_CHECKING:
     from netfilterqueue import Packet
