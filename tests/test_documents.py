@@ -58,3 +58,12 @@ def test_every_make_target_in_the_readme_exists(target: str) -> None:
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_is_in_some_document(name: str) -> None:
     assert any(f"wakeguard {name}" in path.read_text(encoding="utf-8") for path in DOCUMENTS)
+
+
+def test_the_code_map_names_every_module_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`guard/[^|]+) \|", page, re.MULTILINE)
+    named = {name.removeprefix("guard/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    there = {path.relative_to(ROOT / "guard").as_posix() for path in (ROOT / "guard").glob("[!_]*.py")}
+    there |= {f"{path.parent.name}/" for path in (ROOT / "guard").glob("*/__init__.py")}
+    assert named - {"telemetry/journal*.py"} == there
