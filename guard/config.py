@@ -188,8 +188,8 @@ def load_config(path: Path | str) -> Config:
             content = tomllib.load(file)
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path}: {error.strerror}; give the right one with --config FILE "
-            "(docs/examples/wakeguard.toml is one to start from)"
+            f"cannot read {path}: {error.strerror}; `sudo wakeguard setup` writes one, "
+            "--config FILE names another"
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text; save the file as UTF-8") from None

@@ -156,8 +156,8 @@ def load_setup(path: Path, device: str | None) -> Setup:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(
-            f"cannot read {path}: {error.strerror}; give the right one with --config FILE "
-            "(docs/examples/wakeguard.toml is one to start from)"
+            f"cannot read {path}: {error.strerror}; `sudo wakeguard setup` writes one, "
+            "--config FILE names another"
         ) from None
     except UnicodeDecodeError:
         raise SettingError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
