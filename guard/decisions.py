@@ -30,7 +30,9 @@ class DecisionLog:
         try:
             self._file = path.open("x", encoding="utf-8", buffering=_BUFFER_BYTES)
         except OSError as error:
-            raise RecordingError(f"cannot write decisions to {path}: {error.strerror}") from None
+            raise RecordingError(
+                f"cannot write decisions to {path}: {error.strerror}; name a new file"
+            ) from None
         self._path = path
         self._lines = Lines(self._file.write)
         self._engine = engine

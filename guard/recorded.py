@@ -56,7 +56,9 @@ class Recorder:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise RecordingError(f"cannot record to {directory}: {error.strerror}") from None
+            raise RecordingError(
+                f"cannot record to {directory}: {error.strerror}; name a new directory"
+            ) from None
         try:
             self._packets = _create(self.packets_path)
             self._events = _create(self.events_path)

@@ -122,7 +122,9 @@ def get_default_factory() -> Any:
     try:
         from gpiozero import Device
     except ImportError:
-        raise PinError("gpiozero is not installed; pip install 'wakeguard[sense]'") from None
+        raise PinError(
+            f"gpiozero is not installed; {sys.executable} -m pip install 'wakeguard[sense]'"
+        ) from None
     if Device.pin_factory is not None:
         return Device.pin_factory
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from hardware.audio import RATE
@@ -15,7 +16,9 @@ def make_speech_test() -> Callable[[bytes], bool]:
     try:
         import webrtcvad
     except ImportError:
-        raise DetectorError("webrtcvad is not installed; pip install 'wakeguard[sense]'") from None
+        raise DetectorError(
+            f"webrtcvad is not installed; {sys.executable} -m pip install 'wakeguard[sense]'"
+        ) from None
     vad = webrtcvad.Vad(AGGRESSIVENESS)
 
     def is_speech(audio: bytes) -> bool:

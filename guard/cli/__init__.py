@@ -79,6 +79,17 @@ class LazyGroup(click.Group):
             raise TypeError(f"{row.target} is not a click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called; one that is not there is answered with the nearest."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from guard.remedies import suggest
+
+            ctx.fail(f'no command "{name}"; {suggest(name, list(COMMANDS))}')
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table's own summaries, so that help imports nothing."""
         with formatter.section("Commands"):
@@ -110,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        return _report(f"{error.filename}: {error.strerror}")
+        return _report(f"{error.filename}: {error.strerror}; check the path and its permissions")
     return result if isinstance(result, int) else 0
 
 

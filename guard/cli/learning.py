@@ -73,6 +73,8 @@ def build(
     Where homes differ, write FOLDER=DEVICE for each.
     """
     _require_packages()
+    if not choice["captures"]:
+        raise click.UsageError("name captures, or folders of captures")
     from guard.learning.dataset import build_dataset
 
     sources = _gather(**choice)
@@ -101,6 +103,8 @@ def train(research: Path | None, out: Path, seed: int, jobs: int | None, **choic
     Where homes differ, write FOLDER=DEVICE for each.
     """
     _require_packages()
+    if not choice["captures"] and research is None:
+        raise click.UsageError("name captures, or --research FOLDER")
     from guard.learning.tables import write_directory
     from guard.learning.train import train as learn
 
@@ -157,12 +161,14 @@ def _gather(captures: tuple[str, ...], device: str | None, **others: Any) -> lis
 
 
 def _require_packages() -> None:
-    """Raise DatasetError when the extra is not installed."""
+    """Raise DatasetError when the extra is not installed; the remedy is for the Python that runs."""
     from importlib.util import find_spec
 
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise DatasetError(f"this needs {', '.join(missing)}: pip install 'wakeguard[train]'")
+        raise DatasetError(
+            f"this needs {', '.join(missing)}: {sys.executable} -m pip install 'wakeguard[train]'"
+        )
 
 
 @contextmanager

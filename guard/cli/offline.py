@@ -138,7 +138,9 @@ def devices(capture: Path) -> None:
         with _show_progress(packets):
             household.read(packets)
     except CaptureError:
-        _print_hosts(household.list_hosts())
+        hosts = household.list_hosts()
+        if hosts:
+            _print_hosts(hosts)
         raise
     _print_hosts(household.list_hosts())
 

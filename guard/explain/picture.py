@@ -5,6 +5,7 @@ Knows: matplotlib, which comes with the ``train`` extra. Refuses to know: why (`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +36,7 @@ class PictureError(WakeguardError):
 def require_matplotlib() -> None:
     """Raise PictureError when there is no matplotlib."""
     if find_spec("matplotlib") is None:
-        raise PictureError("--picture needs matplotlib: pip install 'wakeguard[train]'")
+        raise PictureError(f"--picture needs matplotlib: {sys.executable} -m pip install 'wakeguard[train]'")
 
 
 def draw(explanation: Explanation, stories: Sequence[Story], path: Path) -> None:

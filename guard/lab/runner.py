@@ -170,8 +170,8 @@ class Runner:
         for device, number, kind, _item, count in cloud["received"]:
             if number == phase.number and kind not in HEARTBEATS:
                 arrived[device] += count
-        texts = (f"{count:,} from {device}" for device, count in arrived.items())
-        self._tell(f"bytes of it that reached the cloud: {', '.join(texts)}")
+        texts = (f"{count:,} bytes from {device}" for device, count in arrived.items())
+        self._tell(f"the cloud got {', '.join(texts)}")
 
     def _publish(self, act: Act) -> None:
         if act is Act.WAKE:

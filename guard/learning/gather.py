@@ -118,9 +118,12 @@ def read_uploads(path: Path) -> dict[tuple[str, str], list[Upload]]:
 
 def _expand(path: Path) -> Iterator[tuple[Path, str]]:
     """Yield the captures that ``path`` stands for, each with the name it has in the tables."""
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist: name captures, or folders of captures")
     if not path.is_dir():
         yield path, f"{path.parent.name}/{path.name}" if path.parent.name else path.name
         return
+    next(path.iterdir(), None)  # where it may not be read, rglob would find nothing and not say so
     inside = sorted(inner for inner in path.rglob("*") if inner.is_file() and is_capture(inner))
     captures = [inner for inner in inside if inner.suffix != ".csv" or _is_readable_table(inner)]
     if not captures:

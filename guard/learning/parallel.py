@@ -7,6 +7,7 @@ joblib: its files are pickles, and there are none of these here.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -48,7 +49,9 @@ def _connect(address: str) -> Iterator[None]:
     try:
         distributed: Any = import_module("distributed")  # it says that it is typed, and is not
     except ImportError:
-        raise DatasetError("--cluster needs dask: pip install 'wakeguard[cluster]'") from None
+        raise DatasetError(
+            f"--cluster needs dask: {sys.executable} -m pip install 'wakeguard[cluster]'"
+        ) from None
     try:
         client = distributed.Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ PRIVATE: Final = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
 PLACES: Final = ("/opt/wakeguard/bin/wakeguard", "/usr/local/bin/wakeguard", "/usr/bin/wakeguard")
 ADVICE: Final = (
     "install it where every user may read it: python3 -m venv --system-site-packages /opt/wakeguard, then "
-    "/opt/wakeguard/bin/pip install wakeguard, then /opt/wakeguard/bin/wakeguard setup"
+    "in its checkout /opt/wakeguard/bin/pip install ., then /opt/wakeguard/bin/wakeguard setup"
 )
 
 

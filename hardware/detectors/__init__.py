@@ -9,6 +9,7 @@ detector serves one channel. To offer another one, write a module with a ``make`
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -95,5 +96,6 @@ def make_detector(name: str, words: Sequence[str], *, window: int | None = None)
     except ImportError as error:
         other = "" if name == EVERYWHERE else f', or use sense.wake.detector = "{EVERYWHERE}"'
         raise DetectorError(
-            f"the detector {name} is not installed ({error}); pip install 'wakeguard[{row.extra}]'{other}"
+            f"the detector {name} is not installed ({error}); "
+            f"{sys.executable} -m pip install 'wakeguard[{row.extra}]'{other}"
         ) from None

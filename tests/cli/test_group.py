@@ -65,10 +65,15 @@ def test_version() -> None:
     assert (result.returncode, result.stdout) == (0, f"wakeguard {__version__}\n")
 
 
-def test_unknown_command_is_a_usage_error() -> None:
-    result = run_wakeguard("reply")
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("reply", 'did you mean "replay"?'), ("xyz", "known here: setup, doctor"), ("--help-me", "--help")],
+)
+def test_unknown_command_is_a_usage_error_that_names_the_nearest(name: str, remedy: str) -> None:
+    result = run_wakeguard(name)
     assert result.returncode == 2
-    assert "No such command" in result.stderr
+    assert name in result.stderr
+    assert remedy in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -95,7 +100,8 @@ def test_a_file_that_cannot_be_opened_is_one_line(
 
     stand_in(monkeypatch, opening)
     assert cli.main(["run"]) == 2
-    assert capsys.readouterr().err == f"wakeguard: {tmp_path}/absent: No such file or directory\n"
+    fault = f"{tmp_path}/absent: No such file or directory; check the path and its permissions"
+    assert capsys.readouterr().err == f"wakeguard: {fault}\n"
 
 
 def test_an_error_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

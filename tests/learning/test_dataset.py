@@ -274,6 +274,10 @@ def test_bad_input_gets_one_line_that_says_what_to_do(
     assert "holds no capture" in check(capsys, empty, "--device", MAC, "-o", out)
     assert "needs --device" in check(capsys, home, "-o", out)
     assert "does not exist" in check(capsys, tmp_path / "none.pcap", "--device", MAC, "-o", out)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "does not exist" in check(capsys, tmp_path / "loop", "--device", MAC, "-o", out)
+    assert main(["dataset", "build", "--device", MAC, "-o", str(out)]) == 2
+    assert "name captures" in capsys.readouterr().err
     absent = check(capsys, home, "--device", "02:00:00:00:00:09", "-o", out, "--jobs", 1)
     assert f"it holds {MAC}" in absent
     listing = tmp_path / "list.csv"

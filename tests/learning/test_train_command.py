@@ -80,12 +80,23 @@ def test_captures_that_nothing_can_be_learnt_from_are_refused(
     assert list((tmp_path / "there").iterdir()) == []
 
 
+def test_captures_that_are_not_there_are_told_of_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    assert "none.pcap does not exist" in check(capsys, out, tmp_path / "none.pcap", "--device", MAC)
+    assert main(["train", "-o", str(out)]) == 2
+    assert "name captures, or --research FOLDER" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_missing_extra_is_named(
     homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("guard.cli.learning.NEEDED", ("polars", "no_such_package"))
     assert train(homes, "-o", tmp_path / "model") == 2
-    assert "this needs no_such_package: pip install 'wakeguard[train]'" in capsys.readouterr().err
+    remedy = f"{sys.executable} -m pip install 'wakeguard[train]'"
+    assert f"this needs no_such_package: {remedy}" in capsys.readouterr().err
 
 
 def test_neither_the_gate_nor_the_command_line_loads_the_learning_stack() -> None:

@@ -87,6 +87,17 @@ def test_devices_lists_who_is_there(tmp_path: Path) -> None:
     assert ECHO in rows[0]
 
 
+def test_devices_prints_no_table_of_what_is_no_capture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "noise.pcap"
+    path.write_bytes(b"this is no capture at all")
+    assert main(["devices", str(path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "is not a pcap or pcapng capture" in output.err
+
+
 def test_devices_prints_what_precedes_the_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, pcap(session())[:-3])
     assert main(["devices", str(path)]) == 2
