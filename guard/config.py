@@ -1,15 +1,14 @@
 """The gate's one TOML file.
 
-This file knows the keys, their defaults and what a good value is; ``docs/configuration.md`` lists the
-same keys. It opens nothing but the file itself: whether an interface or a user exists is asked
-separately (``check_interfaces``, ``get_uids``), still before anything is touched. Every complaint names
+This file knows the keys, their defaults and what a good value is; ``docs/configuration.md`` lists the same
+keys. It opens nothing but the file itself: whether an interface (``check_interfaces``) or a user
+(``unix_socket.get_uids``) exists is asked separately, still before anything is touched. Every complaint names
 the key and the remedy. ``[sense]`` belongs to the sensing process and passes unread.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import pwd
 import re
 import socket
 import tomllib
@@ -35,9 +34,8 @@ MAX_ENDPOINT_BYTES = 1 << 30  # an hour: more is no limit
 POLICIES = ("strict", "balanced")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # a metrics label and a part of a path
-_INTERFACE = re.compile(
-    r"[^\s/:%+!\"'\\-][^\s/:%+!\"'\\]{0,14}"
-)  # what iptables takes literally; IFNAMSIZ less its zero
+# what iptables takes literally; IFNAMSIZ less its zero
+_INTERFACE = re.compile(r"[^\s/:%+!\"'\\-][^\s/:%+!\"'\\]{0,14}")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -69,8 +67,14 @@ class Network(_Table, frozen=True):
 
     lan: str = "wlan0"
     queue: int = 1789
-    fast_path: bool = False
     unknown: str = "pass"
+
+
+class FastPath(_Table, frozen=True):
+    """What the kernel decides by itself."""
+
+    acknowledgements: bool = False
+    condemned: bool = False
 
 
 class Sensors(_Table, frozen=True):
@@ -125,6 +129,7 @@ class Config(_Table, frozen=True):
     mode: Mode = Mode.MONITOR
     policy: str = "strict"
     network: Network = Network()
+    fast_path: FastPath = FastPath()
     sensors: Sensors | None = None
     control: Control = Control()
     metrics: Metrics = Metrics()
@@ -153,7 +158,7 @@ class Config(_Table, frozen=True):
             period_scale=self.lab.period_scale,
             devices=len(self.device),
         )
-        return limits.share("ack", KERNEL_BUDGET) if self.network.fast_path else limits
+        return limits.share("ack", KERNEL_BUDGET) if self.fast_path.acknowledgements else limits
 
     def get_journal_directory(self) -> Path:
         """Return where the journal is: a place of its own, or among what survives a restart."""
@@ -171,6 +176,7 @@ _TABLES: Mapping[str, type[msgspec.Struct]] = {
     "device": Device,
     "endpoint": Endpoint,
     "network": Network,
+    "fast_path": FastPath,
     "sensors": Sensors,
     "control": Control,
     "metrics": Metrics,
@@ -215,7 +221,7 @@ def parse_config(content: Mapping[str, Any]) -> Config:
     _check_unique(devices)
     config = msgspec.structs.replace(config, device=devices)
     _check_values(config)
-    if config.limits or config.endpoint or config.network.fast_path:
+    if config.limits or config.endpoint or config.fast_path.acknowledgements:
         config.load_limits()
     return config
 
@@ -229,24 +235,14 @@ def check_interfaces(config: Config, present: Iterable[str] | None = None) -> No
         raise fault("network.lan", f'"{lan}" is no interface of this machine (there are: {others})')
 
 
-def get_uids(users: Sequence[str], *, key: str) -> frozenset[int]:
-    """Return the user ids of the names under ``key``. ConfigError for a user unknown here."""
-    uids = set()
-    for user in users:
-        try:
-            uids.add(pwd.getpwnam(user).pw_uid)
-        except KeyError:
-            raise fault(key, f'"{user}" is no user of this machine') from None
-    return frozenset(uids)
-
-
 def ruleset_spec(config: Config, mode: Mode) -> RulesetSpec:
     """Return what the firewall's templates need to know of ``config``."""
     return RulesetSpec(
         mode=mode,
         lan=config.network.lan,
         queue=config.network.queue,
-        fast_path=config.network.fast_path,
+        pass_quiet=config.fast_path.acknowledgements,
+        refuse_condemned=config.fast_path.condemned,
         refuse_unknown=config.network.unknown == "refuse",
         devices=tuple(
             DeviceMatch(number=number, name=device.name, mac=device.mac, addresses=device.addresses)

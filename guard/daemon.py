@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.commands import Commands
-from guard.config import Config, check_interfaces, get_uids, load_config, ruleset_spec
+from guard.config import Config, check_interfaces, load_config, ruleset_spec
 from guard.control import Answer, ControlServer
 from guard.core.engine import Engine
 from guard.core.policy import Policy
@@ -26,10 +26,10 @@ from guard.core.verdict import Mode
 from guard.errors import WakeguardError
 from guard.gate import Gate
 from guard.journalist import Journalist, start_journal
+from guard.kernel_share import KernelShare
 from guard.loop import Loop
 from guard.losses import LossWatch
 from guard.netfilter import kernel, ruleset
-from guard.netfilter.fastpath import Tally
 from guard.netfilter.queue import PacketQueue, Pause
 from guard.netfilter.reset import Resetter
 from guard.notify import get_watchdog_interval, notify
@@ -40,6 +40,7 @@ from guard.reporter import Reporter
 from guard.sensors import SensorSocket
 from guard.state import StateDirectory
 from guard.switch import ModeSwitch
+from guard.unix_socket import get_uids
 
 if TYPE_CHECKING:
     from guard.recording import Recording
@@ -103,15 +104,14 @@ class _Daemon:
         self._policy = config.load_limits().make_policy()
         engine = Engine(self._policy, devices=self._settings.devices, mode=mode)
         self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
-        self.gate.fast_path = config.network.fast_path
-        self._tally = Tally(self.gate.devices)
-        self.gate.read_passed = self._tally.get
+        self._share = KernelShare(config.fast_path, self.gate, log=log)
         self.resets = Resetter(on_failure=self._report_reset)
         self._config = config
         self._stack = stack
         self._log = log
         self._state = state
         self._pauses = Pauses(self.gate, log=log, clock=time.monotonic)
+        self._pauses.on_begin = self._share.forget_condemned
         self._journalist: Journalist | None = None
         self._queue = PacketQueue(config.network.queue)
         self._sensors: dict[str, SensorSocket] = {}
@@ -280,6 +280,7 @@ class _Daemon:
             self._policies.wait()
             self._pauses.end_all("the gate ended")
             self.gate.finish()
+            self._share.finish()
             self._leave()
 
     def _leave(self) -> None:
@@ -297,10 +298,9 @@ class _Daemon:
 
     def _apply(self, mode: Mode) -> None:
         spec = ruleset_spec(self._config, mode)
-        if spec.fast_path:
-            self._tally.read()  # the counters of the rules that go now
         kernel.check_requirements(spec)
-        ruleset.apply(spec)
+        with self._share.replacing():
+            ruleset.apply(spec)
 
     def _handle_timers(self) -> None:
         self._pauses.handle_timer()
@@ -340,8 +340,7 @@ class _Daemon:
 
     def _keep_house(self) -> None:
         now = time.monotonic()
-        if self.gate.fast_path:
-            self._tally.read_in_background(now=now)
+        self._share.keep_house(now=now)
         if now >= self._next_watchdog:
             self._next_watchdog = now + self._watchdog
             notify("WATCHDOG=1")

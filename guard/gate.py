@@ -8,7 +8,7 @@ packet gets an answer: accepted in monitor, dropped in enforce.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil, inf
@@ -78,8 +78,8 @@ class _Wait(NamedTuple):
     packet: Packet | None
 
 
-def _none_passed(_device: str) -> tuple[int, int]:
-    return 0, 0
+def _nothing(_device: str) -> Mapping[Decision, tuple[int, int]]:
+    return {}
 
 
 def _ignore(_event: Event, _device: str) -> None:
@@ -105,8 +105,8 @@ class Gate:
         self.after_event: Callable[[Event, str], None] = _ignore
         self.paused: set[str] = set()  # devices that are judged and carried out as in monitor
         self.fast_path = False  # the rules are such that verdicts make connections quiet
-        # packets and bytes of acknowledgements that the kernel passed, by device
-        self.read_passed: Callable[[str], tuple[int, int]] = _none_passed
+        # what the kernel decided of a device by itself: packets and bytes by what the gate would have said
+        self.read_kernel: Callable[[str], Mapping[Decision, tuple[int, int]]] = _nothing
         self.open = False  # before: the packets of an earlier gate's rules, answered as ``starting``
         self.starting = 0
         self.unknown_devices = 0

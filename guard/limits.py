@@ -71,8 +71,9 @@ class Limits:
         left = {"per_hour": whole["per_hour"] - part.per_hour, "burst": whole["burst"] - part.burst}
         if min(left.values()) < 0:
             raise ConfigError(
-                f"limits.budgets.{budget} is less than the kernel's share with network.fast_path = true; "
-                f"use at least {{ per_hour = {part.per_hour:.0f}, burst = {part.burst:.0f} }}, or turn it off"
+                f"limits.budgets.{budget} is less than the kernel's share with "
+                f"fast_path.acknowledgements = true; use at least {{ per_hour = {part.per_hour:.0f}, "
+                f"burst = {part.burst:.0f} }}, or turn it off"
             )
         return replace(self, table={**self.table, "budgets": {**self.table["budgets"], budget: left}})
 

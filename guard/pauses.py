@@ -40,6 +40,7 @@ class Pauses:
     def __init__(self, gate: Gate, *, log: Log, clock: Callable[[], float]) -> None:
         """``clock`` is the gate's, in seconds."""
         self.note: NotePause | None = None
+        self.on_begin: Callable[[str], None] | None = None  # called when a device is paused, with its name
         self._gate = gate
         self._log = log
         self._clock = clock
@@ -64,6 +65,8 @@ class Pauses:
                 self._end(device, "paused anew", now)
             self._pauses[device] = (now, now + seconds)
             self._gate.set_paused(device, paused=True)
+            if self.on_begin is not None:
+                self.on_begin(device)
             self._log.warning("paused", device=device, seconds=round(seconds))
             if self.note is not None:
                 self.note(device, now, now + seconds)

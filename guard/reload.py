@@ -26,7 +26,17 @@ from guard.trace import Settings
 if TYPE_CHECKING:
     from guard.telemetry.log import Log
 
-NEEDS_RESTART: Final = ("device", "network", "sensors", "control", "metrics", "state", "journal", "lab")
+NEEDS_RESTART: Final = (
+    "device",
+    "network",
+    "fast_path",
+    "sensors",
+    "control",
+    "metrics",
+    "state",
+    "journal",
+    "lab",
+)
 TAKEN_OVER: Final = ("policy", "device.policy", "limits", "endpoint", "mode")
 
 

@@ -33,7 +33,9 @@ REMEDIES: Mapping[str, str] = {
     "network.lan": 'name the interface towards the Echo, such as "wlan0" (`ip link` lists them)',
     "network.unknown": 'use "pass" or "refuse"',
     "network.queue": "use a free queue number from 0 to 65535, such as 1789",
-    "network.fast_path": "use true or false",
+    "fast_path": "write a table [fast_path], or leave it out",
+    "fast_path.acknowledgements": "use true or false",
+    "fast_path.condemned": "use true or false",
     "sensors": "write a table [sensors], or leave it out when there is no sensor",
     "sensors.socket": 'use an absolute path such as "/run/wakeguard/sensors.sock", with {device} in it '
     "when there are several devices",

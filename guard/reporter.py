@@ -17,8 +17,7 @@ from guard.build import get_build
 from guard.config import Config
 from guard.core.bound import get_bound, get_explained_bound, get_local_bound
 from guard.core.policy import BUDGET_UNITS, Policy
-from guard.core.segment import TCP_CONTROL
-from guard.core.verdict import Direction, Mode, Reason
+from guard.core.verdict import Direction, Mode, Reason, Verdict
 from guard.core.voice import LEAK_BOUNDS
 from guard.gate import Gate
 from guard.histogram import Histogram
@@ -160,7 +159,8 @@ class Reporter:
             bound=self._bounds[name],
             sensor=None if sensor is None else _read_sensor(sensor, now),
             packets=self._read_counters(name),
-            passed_by_kernel=self._gate.read_passed(name)[0],
+            passed_by_kernel=self._count_by_kernel(name, Verdict.ACCEPT),
+            refused_by_kernel=self._count_by_kernel(name, Verdict.REFUSE),
             paused_left_s=self._pauses.get_left(name, now=now),
             events=dict(self._gate.events[name]),
             unheard_wakes=status.unheard_wakes,
@@ -182,12 +182,16 @@ class Reporter:
             return "off"
         return "on" if journalist.fault is None else journalist.fault.value
 
+    def _count_by_kernel(self, device: str, verdict: Verdict) -> int:
+        shares = self._gate.read_kernel(device).items()
+        return sum(packets for answer, (packets, _) in shares if answer.verdict is verdict)
+
     def _read_counters(self, device: str) -> tuple[PacketCount, ...]:
         counters = {(row[0], row[1]): (row[2], row[3]) for row in self._gate.engine.counters(device)}
-        passed = self._gate.read_passed(device)
-        if passed[0]:  # the kernel's share: what the gate would have said of it
-            judged = counters.get((Direction.UPSTREAM, TCP_CONTROL), (0, 0))
-            counters[Direction.UPSTREAM, TCP_CONTROL] = judged[0] + passed[0], judged[1] + passed[1]
+        for answer, (packets, size) in self._gate.read_kernel(device).items():
+            if packets:
+                judged = counters.get((Direction.UPSTREAM, answer), (0, 0))
+                counters[Direction.UPSTREAM, answer] = judged[0] + packets, judged[1] + size
         return tuple(
             PacketCount(
                 direction=direction.name.lower(),

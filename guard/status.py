@@ -87,7 +87,7 @@ class DeviceState(msgspec.Struct, frozen=True):
     owner's word, None when it is not paused. ``events``: how many the sensor sent, by type;
     ``unheard_wakes``: bursts of speech that no wake event explained; ``voice_leaked``: the bytes that a
     voice had sent before it was refused; ``model``: the voice model in force, None when there is none.
-    ``passed_by_kernel``: packets of the fast path, which ``packets`` counts too.
+    ``passed_by_kernel`` and ``refused_by_kernel``: what the fast path decided, which ``packets`` counts too.
     """
 
     name: str
@@ -113,6 +113,7 @@ class DeviceState(msgspec.Struct, frozen=True):
     model: str | None
     paused_left_s: float | None = None
     passed_by_kernel: int = 0
+    refused_by_kernel: int = 0
 
 
 class QueueStatus(msgspec.Struct, frozen=True):

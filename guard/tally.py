@@ -65,6 +65,13 @@ class Tally:
         row[1] += octets
         row[3] = ns
 
+    def add(self, device: str, decision: Decision, packets: int, octets: int, ns: int) -> None:
+        """Count packets that somebody else refused, of nobody knows which connections."""
+        row = self._rows.setdefault((device, None, decision, False), [0, 0, ns, ns])
+        row[0] += packets
+        row[1] += octets
+        row[3] = ns
+
     def take(self) -> list[TallyRow]:
         """Return the sums and begin anew."""
         rows, self._rows = self._rows, {}

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from guard.errors import ConfigError
+from guard.remedies import fault
 
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 CREDENTIALS_SPACE: Final = socket.CMSG_SPACE(_CREDENTIALS.size)
@@ -68,6 +71,17 @@ class UnixSocket:
                 self._made.rmdir()
             except OSError:
                 return  # somebody else's file is in it
+
+
+def get_uids(users: Sequence[str], *, key: str) -> frozenset[int]:
+    """Return the user ids of the names under ``key``. ConfigError for a user unknown here."""
+    uids = set()
+    for user in users:
+        try:
+            uids.add(pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            raise fault(key, f'"{user}" is no user of this machine') from None
+    return frozenset(uids)
 
 
 def get_peer_uid(connection: socket.socket) -> int:

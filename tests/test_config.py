@@ -13,7 +13,6 @@ from guard import config as config_module
 from guard.config import (
     Config,
     check_interfaces,
-    get_uids,
     load_config,
     parse_config,
     ruleset_spec,
@@ -26,6 +25,7 @@ from guard.errors import ConfigError
 from guard.limits import HELD_PACKETS, Limits
 from guard.remedies import REMEDIES
 from guard.rules import load_policy
+from guard.unix_socket import get_uids
 
 DOCS = Path(__file__).parent.parent / "docs"
 MAC = "68:37:e9:00:00:01"

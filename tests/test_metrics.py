@@ -91,6 +91,7 @@ def make_status() -> GateStatus:
         model="voice-v1",
         paused_left_s=30.0,
         passed_by_kernel=12,
+        refused_by_kernel=13,
     )
     return GateStatus(
         version=VERSION,
@@ -239,6 +240,7 @@ def test_the_bound_and_what_waits_are_exported() -> None:
     assert get("model_info", model="voice-v1") == 1.0
     assert get("paused") == 1.0
     assert get("kernel_passed_packets_total") == 12
+    assert get("kernel_refused_packets_total") == 13
     assert get("unheard_wakes_total") == 1
     assert get("sensor_events_total", type="wake") == 4
     assert "192.0.2" not in scrape()

@@ -57,6 +57,8 @@ def _print_device(console: Any, device: dict[str, Any]) -> None:
     console.print(f"flows: {device['flows']}, of them refused whole: {device['condemned_flows']}")
     if device["passed_by_kernel"]:
         console.print(f"acknowledgements passed by the kernel: {device['passed_by_kernel']:,}")
+    if device["refused_by_kernel"]:
+        console.print(f"on condemned connections, refused by the kernel: {device['refused_by_kernel']:,}")
     holds = device["holds"]
     if any(holds.values()):
         console.print(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from guard.config import FastPath
 from guard.core.verdict import Mode
 from guard.doctor.finding import Finding, absent, fault, note, ok
 from guard.doctor.situation import Situation
@@ -45,7 +46,7 @@ def check_kernel(situation: Situation) -> Finding:
     wanted = [*kernel.EXTENSIONS, kernel.MAC]
     if situation.kind is interface.Kind.BRIDGE_PORT:
         wanted.append(kernel.PHYSDEV)
-    if situation.config is not None and situation.config.network.fast_path:
+    if situation.config is not None and situation.config.fast_path != FastPath():
         wanted += kernel.FAST_PATH
     missing = []
     for extension in wanted:

@@ -46,7 +46,7 @@ EXTENSIONS: Final = (
     Extension("match", "conntrack", 3, "CONFIG_NETFILTER_XT_MATCH_CONNTRACK"),
     Extension("match", "tcp", 0, "CONFIG_NETFILTER_XTABLES", (Mode.ENFORCE,)),
 )
-FAST_PATH: Final = (
+FAST_PATH: Final = (  # of either of its two parts
     Extension("match", "bpf", 1, "CONFIG_NETFILTER_XT_MATCH_BPF"),
     Extension("match", "limit", 0, "CONFIG_NETFILTER_XT_MATCH_LIMIT"),
     Extension("match", "connmark", 1, "CONFIG_NETFILTER_XT_CONNMARK"),
@@ -126,7 +126,7 @@ def check_requirements(spec: RulesetSpec) -> None:
         wanted.append(MAC)
     if kind is interface.Kind.BRIDGE_PORT:
         wanted.append(PHYSDEV)
-    if spec.fast_path:
+    if spec.pass_quiet or spec.refuse_condemned:
         wanted += FAST_PATH
     for extension in wanted:
         _check_extension(extension)

@@ -30,7 +30,7 @@ CONNMARK_MASK: Final = CONDEMNED | DEVICE_MASK
 """What a connection remembers: whose it is and whether it was refused. Never ``UNJUDGED``."""
 
 QUIET: Final = UNJUDGED
-"""In a connection's mark alone, with the fast path: the kernel may pass bare acknowledgements on it."""
+"""In a connection's mark alone, with ``fast_path.acknowledgements``: the kernel may pass bare ones on it."""
 
 ACCEPT_MASK: Final = ~(UNJUDGED | CONDEMNED) & 0xFFFFFFFF
 """``mark & ACCEPT_MASK`` is the mark of an accepted packet."""

@@ -1,6 +1,7 @@
 """The few nfnetlink messages that no library sends for us, built by hand.
 
-``linux/netfilter/nfnetlink.h``, ``nfnetlink_queue.h`` and ``nf_tables_compat.h`` name the constants.
+``linux/netfilter/nfnetlink.h``, ``nfnetlink_queue.h``, ``nfnetlink_conntrack.h`` and ``nf_tables_compat.h``
+name the constants.
 Attribute values are big-endian, headers are in the machine's order.
 """
 
@@ -10,12 +11,15 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final, Literal
 
 _NETLINK_NETFILTER: Final = 12
 _NLM_F_REQUEST: Final = 1
 _NLM_F_ACK: Final = 4
+_NLM_F_DUMP: Final = 0x300
 _NLMSG_ERROR: Final = 2
+_NLMSG_DONE: Final = 3
 _NFNL_SUBSYS_QUEUE: Final = 3
 _NFNL_SUBSYS_NFT_COMPAT: Final = 11
 
@@ -34,6 +38,16 @@ _NFT_MSG_GETGEN: Final = 16
 _NFTA_TABLE_NAME: Final = 1
 _NFTA_TABLE_USE: Final = 3
 _NFTA_GEN_ID: Final = 1
+
+_NFNL_SUBSYS_CTNETLINK: Final = 1
+_IPCTNL_MSG_CT_NEW: Final = 0
+_IPCTNL_MSG_CT_GET: Final = 1
+_CTA_TUPLE_ORIG: Final = 1
+_CTA_MARK: Final = 8
+_CTA_ZONE: Final = 18
+_CTA_MARK_MASK: Final = 21
+_CONNECTION: Final = (_CTA_TUPLE_ORIG, _CTA_ZONE)  # what tells a connection from all others
+_NLA_TYPE_MASK: Final = 0x3FFF
 
 _NFNL_MSG_COMPAT_GET: Final = 0
 _NFTA_COMPAT_NAME: Final = 1
@@ -83,6 +97,27 @@ def has_extension(family: int, kind: Literal["match", "target"], name: str, revi
     return True if code == 0 else None
 
 
+def clear_connmarks(value: int, mask: int, *, clear: int) -> None:
+    """Clear the bits ``clear`` in the marks of the connections whose mark is ``value`` under ``mask``.
+
+    OSError where the kernel lets nobody ask (no nf_conntrack_netlink, no CAP_NET_ADMIN).
+    """
+    wanted = _attribute(_CTA_MARK, struct.pack(">L", value))
+    wanted += _attribute(_CTA_MARK_MASK, struct.pack(">L", mask))
+    kind = _NFNL_SUBSYS_CTNETLINK << 8
+    listing = _message(kind | _IPCTNL_MSG_CT_GET, _NLM_F_REQUEST | _NLM_F_DUMP, socket.AF_UNSPEC, 0, wanted)
+    cleared = _attribute(_CTA_MARK, struct.pack(">L", 0))
+    cleared += _attribute(_CTA_MARK_MASK, struct.pack(">L", clear))
+    for family, attributes in _list(listing):
+        connection = b"".join(whole for name, whole in _split(attributes) if name in _CONNECTION)
+        message = _message(
+            kind | _IPCTNL_MSG_CT_NEW, _NLM_F_REQUEST | _NLM_F_ACK, family, 0, connection + cleared
+        )
+        code, _ = _ask(message)
+        if code not in (0, errno.ENOENT):  # one that has ended meanwhile has no mark
+            raise OSError(code, os.strerror(code))
+
+
 def get_generation() -> int | None:
     """Return the number of nf_tables' present state, which every change raises; None without nf_tables."""
     code, attributes = _ask(_nftables(_NFT_MSG_GETGEN, _NLM_F_REQUEST, socket.AF_UNSPEC, b""))
@@ -128,14 +163,42 @@ def _ask(message: bytes) -> tuple[int, bytes]:
     return 0, answer[_HEADER.size + _GENERIC.size : length]
 
 
-def _number(attributes: bytes, wanted: int) -> int | None:
-    """Return the 32-bit attribute of this kind."""
+def _list(message: bytes) -> list[tuple[int, bytes]]:
+    """Return the family and the attributes of each object that the kernel lists. OSError when it does not."""
+    found: list[tuple[int, bytes]] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as link:
+        link.settimeout(5)
+        link.send(message)
+        while True:
+            answer = link.recv(65536)
+            offset = 0
+            while offset < len(answer):
+                length, answered, _, _, _ = _HEADER.unpack_from(answer, offset)
+                body = answer[offset + _HEADER.size : offset + length]
+                if answered in (_NLMSG_DONE, _NLMSG_ERROR):
+                    code = -_ERROR.unpack_from(body)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return found
+                found.append((body[0], body[_GENERIC.size :]))
+                offset += length + 3 & ~3
+
+
+def _split(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the kind of each attribute, and the whole of it with its header."""
     offset = 0
     while offset + _ATTRIBUTE.size <= len(attributes):
         length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        end = offset + max(length + 3 & ~3, _ATTRIBUTE.size)
+        yield kind & _NLA_TYPE_MASK, attributes[offset:end]
+        offset = end
+
+
+def _number(attributes: bytes, wanted: int) -> int | None:
+    """Return the 32-bit attribute of this kind."""
+    for kind, whole in _split(attributes):
         if kind == wanted:
-            return int.from_bytes(attributes[offset + _ATTRIBUTE.size : offset + length])
-        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
+            return int.from_bytes(whole[_ATTRIBUTE.size :])
     return None
 
 

@@ -50,9 +50,10 @@ class RulesetSpec:
 
     ``lan`` is the interface on the devices' side: a plain one, a bridge, or one port of a bridge. The
     last is matched as such (``bridge_port``); ``resolve`` finds out which it is. ``boot``: before any
-    interface is there, a device is matched wherever its packets come in. ``fast_path``: the kernel passes
-    acknowledgements on quiet connections by itself (``guard.netfilter.fastpath``). ``refuse_unknown``: in
-    enforce nothing is forwarded that comes in there and is no device's.
+    interface is there, a device is matched wherever its packets come in. ``pass_quiet``: the kernel passes
+    acknowledgements on quiet connections by itself; ``refuse_condemned``: in enforce it refuses what a device
+    sends on condemned ones (``guard.netfilter.fastpath``). ``refuse_unknown``: in enforce nothing is
+    forwarded that comes in there and is no device's.
     """
 
     mode: Mode
@@ -62,7 +63,8 @@ class RulesetSpec:
     bridge_port: bool = False
     bridge: bool = False
     boot: bool = False
-    fast_path: bool = False
+    pass_quiet: bool = False
+    refuse_condemned: bool = False
     refuse_unknown: bool = False
 
 
@@ -224,13 +226,15 @@ def _render_family(spec: RulesetSpec, family: Family) -> str:
         for match in _match_device(spec, device, family)
     ]
     numbers = [device.number for device in spec.devices]
+    refuse = spec.refuse_condemned and spec.mode is Mode.ENFORCE
     return template.substitute(
         queue=spec.queue,
         unknown=_render_unknown(spec),
         devices="\n".join(lines),
-        fast_chain=fastpath.render_chain() if spec.fast_path else "",
-        fast_pass=fastpath.render_pass(numbers, family) if spec.fast_path else "",
-        fast_quiet=fastpath.render_quiet() if spec.fast_path else "",
+        fast_chains=fastpath.render_chains(acknowledgements=spec.pass_quiet, condemned=refuse),
+        fast_pass=fastpath.render_pass(numbers, family) if spec.pass_quiet else "",
+        fast_quiet=fastpath.render_quiet() if spec.pass_quiet else "",
+        fast_refuse=fastpath.render_refuse(numbers, family) if refuse else "",
     )
 
 

@@ -98,6 +98,12 @@ METRICS: Final = (
         ("device",),
     ),
     MetricRow(
+        "wakeguard_kernel_refused_packets_total",
+        "Packets of the device that the kernel refused without asking.",
+        of_devices(lambda device: device.refused_by_kernel),
+        ("device",),
+    ),
+    MetricRow(
         "wakeguard_bytes_total",
         "Bytes, IP headers included, by what the gate said.",
         sum_packets("bytes"),

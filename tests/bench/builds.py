@@ -23,7 +23,7 @@ PLACES = {False: FOLDER / "pure", True: FOLDER / "compiled"}
 
 def has_fast_path() -> bool:
     """Tell whether this gate's configuration knows a kernel fast path."""
-    return "fast_path" in config.Network.__struct_fields__
+    return "fast_path" in config.Config.__struct_fields__
 
 
 def choose_build(*, compiled: bool) -> dict[str, str]:

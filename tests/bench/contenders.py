@@ -188,7 +188,9 @@ def running_gate(network: Network, gate: Gate) -> Iterator[Running]:
 
 def write_config(network: Network, gate: Gate) -> Path:
     """Write the gate's configuration for this network: one Echo, known by its MAC, and no sensor."""
-    fast_path = f"fast_path = {str(gate.fast_path).lower()}\n" if builds.has_fast_path() else ""
+    share = str(gate.fast_path).lower()
+    switches = f"[fast_path]\nacknowledgements = {share}\ncondemned = {share}\n"
+    fast_path = switches if builds.has_fast_path() else ""
     path = network.folder / f"wakeguard-{os.urandom(4).hex()}.toml"
     path.write_text(
         f'mode = "{gate.mode}"\n'

@@ -97,8 +97,9 @@ def force_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Finding, str
     yield machine.check_kernel(make()), "ipv4 connmark (CONFIG_NETFILTER_XT_CONNMARK)"
     monkeypatch.setattr(netlink, "has_extension", lambda _family, _kind, name, _revision: name != "bpf")
     assert machine.check_kernel(make()).state is State.OK
-    fast = {"network": {"lan": "lan0", "fast_path": True}}
-    yield machine.check_kernel(make(content=fast)), "ipv6 bpf (CONFIG_NETFILTER_XT_MATCH_BPF)"
+    for part in ("acknowledgements", "condemned"):
+        fast = {"network": {"lan": "lan0"}, "fast_path": {part: True}}
+        yield machine.check_kernel(make(content=fast)), "ipv6 bpf (CONFIG_NETFILTER_XT_MATCH_BPF)"
 
 
 def force_kernel_settings(bridged: Household) -> Iterator[tuple[Finding, str]]:

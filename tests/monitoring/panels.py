@@ -308,8 +308,13 @@ ROWS: Final = (
                         f"sum(increase(wakeguard_kernel_passed_packets_total{{{DEVICE}}}{RATE}))",
                         "passed without asking",
                     ),
+                    Query(
+                        f"sum(increase(wakeguard_kernel_refused_packets_total{{{DEVICE}}}{RATE}))",
+                        "refused without asking",
+                    ),
                 ),
-                "Packets in it, with those that wait for a wake word; packets it lost, or passed by itself.",
+                "Packets in it, with those that wait for a wake word; packets it lost; what the kernel "
+                "decided without asking.",
             ),
             Panel(
                 "Failures and resets",

@@ -13,18 +13,25 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from guard.control import ask
 from tests.netns.household import ECHO_MAC, QUEUE, Household, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORT = 443
-FAST_PATH = os.environ.get("WAKEGUARD_FAST_PATH", "") == "1"
-"""The whole suite must pass with the kernel's fast path in either position."""
+FAST_PATHS: Final = {
+    "": (),
+    "0": (),
+    "1": ("acknowledgements", "condemned"),
+    "acknowledgements": ("acknowledgements",),
+    "condemned": ("condemned",),
+}
+FAST_PATH: Final[tuple[str, ...]] = FAST_PATHS[os.environ.get("WAKEGUARD_FAST_PATH", "")]
+"""The whole suite must pass with the kernel's fast path in every position."""
 
 
 class GateProcess:
@@ -52,16 +59,17 @@ class GateProcess:
         metrics: bool = False,
         device: str = f'mac = "{ECHO_MAC}"',
         policy: str = "strict",
-        fast_path: bool = FAST_PATH,
+        fast_path: Sequence[str] = FAST_PATH,
         extra: str = "",
         state: Path | None = None,
     ) -> None:
         self.mode = mode
+        switches = "\n".join(["[fast_path]", *(f"{key} = true" for key in fast_path), ""])
         sensors = f'[sensors]\nsocket = "{self.sensors}"\n' if sensor else ""
         self.config.write_text(
             f'mode = "{mode}"\npolicy = "{policy}"\n[[device]]\nname = "kitchen"\n{device}\n'
             f'[network]\nlan = "{lan or self.home.lan}"\nqueue = {queue}\n'
-            f"fast_path = {str(fast_path).lower()}\n{sensors}"
+            f"{switches}{sensors}"
             f'[control]\nsocket = "{self.control}"\n[state]\ndirectory = "{state or self.folder / "state"}"\n'
             f"[metrics]\nenabled = {str(metrics).lower()}\n{extra}"
         )

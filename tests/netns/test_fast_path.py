@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from guard.core.verdict import Mode
 from guard.netfilter import kernel, ruleset
-from tests.netns.gate import GateProcess, TlsCloud, talks_in_vain
+from tests.netns.gate import FAST_PATHS, GateProcess, TlsCloud, talks_in_vain
 from tests.netns.household import Household, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -56,7 +57,7 @@ def get_device(gate: GateProcess) -> dict[str, Any]:
 def test_the_kernel_passes_acknowledgements_and_they_are_counted(
     routed: Household, tmp_path: Path, mode: str
 ) -> None:
-    with GateProcess(routed, tmp_path, mode=mode, fast_path=True) as gate:
+    with GateProcess(routed, tmp_path, mode=mode, fast_path=("acknowledgements",)) as gate:
         for family in (socket.AF_INET, socket.AF_INET6):
             before = get_device(gate)["passed_by_kernel"]
             download(routed, family, SIZE)
@@ -69,14 +70,14 @@ def test_the_kernel_passes_acknowledgements_and_they_are_counted(
 
 
 def test_without_it_the_gate_sees_every_acknowledgement(routed: Household, tmp_path: Path) -> None:
-    with GateProcess(routed, tmp_path, fast_path=False) as gate:
+    with GateProcess(routed, tmp_path, fast_path=("condemned",)) as gate:
         download(routed, socket.AF_INET, SIZE)
         assert gate.count(**{"class": "ack", "verdict": "accept"}) > 20
         assert get_device(gate)["passed_by_kernel"] == 0
         assert "WAKEGUARD-PASS" not in routed.gate.run("iptables-save")
 
 
-def list_decisions(home: Household, folder: Path, *, fast_path: bool) -> set[tuple[str, ...]]:
+def list_decisions(home: Household, folder: Path, *, fast_path: Sequence[str]) -> set[tuple[str, ...]]:
     """Play a household's connections; return what was said of them, leaving bare acknowledgements out."""
     folder.mkdir()
     decisions = folder / "decisions.jsonl"
@@ -105,19 +106,30 @@ def list_decisions(home: Household, folder: Path, *, fast_path: bool) -> set[tup
 
 
 def test_decisions_are_the_same_with_and_without(routed: Household, tmp_path: Path) -> None:
-    without = list_decisions(routed, tmp_path / "without", fast_path=False)
-    with_it = list_decisions(routed, tmp_path / "with", fast_path=True)
+    without = list_decisions(routed, tmp_path / "without", fast_path=FAST_PATHS["0"])
     assert len(without) >= 5
-    assert with_it == without
+    for position in ("1", "acknowledgements", "condemned"):
+        assert list_decisions(routed, tmp_path / position, fast_path=FAST_PATHS[position]) == without
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_its_rules_are_checked_and_removed_like_the_others(routed: Household, mode: Mode) -> None:
-    spec = dataclasses.replace(routed.make_spec(mode), fast_path=True)
+@pytest.mark.parametrize(
+    ("acknowledgements", "condemned"),
+    [(True, False), (False, True), (True, True)],
+    ids=["acks", "cond", "both"],
+)
+def test_its_rules_are_checked_and_removed_like_the_others(
+    routed: Household, mode: Mode, *, acknowledgements: bool, condemned: bool
+) -> None:
+    spec = dataclasses.replace(
+        routed.make_spec(mode), pass_quiet=acknowledgements, refuse_condemned=condemned
+    )
     with routed.gate.enter():
         kernel.check_requirements(spec)
         ruleset.apply(spec)
         assert ruleset.check(spec) == ()
-        assert any("WAKEGUARD-PASS" in line for line in ruleset.check(routed.make_spec(mode)))
+        foreign = "\n".join(ruleset.check(routed.make_spec(mode)))
+        assert ("WAKEGUARD-PASS" in foreign) is acknowledgements
+        assert ("WAKEGUARD-REFUSE" in foreign) is (condemned and mode is Mode.ENFORCE)
         ruleset.remove()
         assert not ruleset.is_installed()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud
 from tests.netns.household import ECHO_MAC, Household, wait_until
 from tests.netns.test_fast_path import SIZE, download
@@ -15,7 +16,6 @@ from tests.netns.test_fast_path import SIZE, download
 pytestmark = pytest.mark.kernel
 
 OTHER_MAC = "02:00:00:00:77:99"
-families = pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 
 
 def unknown(value: str) -> str:
@@ -43,9 +43,9 @@ def test_a_stranger_is_treated_as_configured(
         assert cloud.can_connect(seconds=5.0)
 
 
-@pytest.mark.parametrize("fast_path", [False, True], ids=["queue", "fast path"])
+@pytest.mark.parametrize("fast_path", [(), ("acknowledgements", "condemned")], ids=["queue", "fast path"])
 def test_the_echo_itself_is_judged_all_the_same(
-    routed: Household, tmp_path: Path, *, fast_path: bool
+    routed: Household, tmp_path: Path, fast_path: tuple[str, ...]
 ) -> None:
     gate = GateProcess(routed, tmp_path, device=f'mac = "{ECHO_MAC}"', fast_path=fast_path)
     gate.config.write_text(gate.config.read_text().replace("[network]\n", f"[network]\n{unknown('refuse')}"))
