@@ -96,7 +96,7 @@ def _tell_refusal(row: Row, journal: Journal, zone: tzinfo | None) -> list[tuple
         story.append((fields["justification"], _plain(meaning)))
     if fields["scope"]:
         story.append((f"scope {fields['scope']}", _plain(wording.SCOPES[Scope(fields["scope"])])))
-    if reason is Reason.CONDEMNED:
+    if reason is Reason.CONDEMNED and fields["flow"]:
         story.append(("first", _find_first(row, journal)))
     if fields["passed"]:
         story.append(("but", "it passed all the same: the gate was in monitor, or the Echo was paused"))

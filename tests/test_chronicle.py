@@ -154,6 +154,17 @@ def test_a_condemned_connection_is_told_from_its_beginning(
     store.close()
 
 
+def test_what_the_kernel_refused_of_many_connections_has_no_one_beginning(tmp_path: Path) -> None:
+    store = Store(tmp_path / FILE_NAME, days=30, max_bytes=10_000_000)
+    store.write([REFUSAL._replace(reason="condemned", flow="")])
+    with Journal(store.path) as journal:
+        (row,) = journal.read(Filter())
+        story = dict(tell(row, journal, UTC))
+    assert "many connections" in story["what"]
+    assert "first" not in story
+    store.close()
+
+
 @pytest.mark.parametrize("kind", [*NoticeKind, "sensor_lost", "queue_full"])
 def test_every_notice_has_a_meaning(kind: str) -> None:
     assert NOTICES[str(kind)]

@@ -44,6 +44,15 @@ class Scene:
         return [name for name in NAMES if self.is_paused(name)]
 
 
+def test_whoever_wants_to_know_hears_of_a_pause_once_it_is_in_force() -> None:
+    scene = Scene()
+    heard: list[tuple[str, bool]] = []
+    scene.pauses.on_begin = lambda name: heard.append((name, name in scene.gate.paused))
+    scene.pauses.begin(["bath"], 300)
+    scene.pauses.end(["bath"], "resumed")
+    assert heard == [("bath", True)]
+
+
 def test_a_pause_ends_at_its_time_and_not_before() -> None:
     scene = Scene()
     assert scene.pauses.get_timeout() == inf
