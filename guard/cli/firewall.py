@@ -52,7 +52,7 @@ def render(config_path: Path, mode: str | None) -> None:
         click.echo(f"# ---- bridge ----\n{fenced}", nl=False)
 
 
-@rules.command()
+@rules.command(short_help="Install the rules in place of former ones.")
 @CONFIG_OPTION
 @MODE_OPTION
 @click.option(
@@ -93,7 +93,7 @@ def check(config_path: Path, mode: str | None) -> int:
     return 0
 
 
-@rules.command()
+@rules.command(short_help="Remove every rule and chain of Wakeguard.")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Not read: removal needs no file."
 )

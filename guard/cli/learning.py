@@ -53,7 +53,7 @@ def _choose_captures(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@dataset.command()
+@dataset.command(short_help="Build a dataset from captures.")
 @_choose_captures
 @click.option(
     "--events", type=_PATH, help="Sensor events of one capture, or a folder with NAME.jsonl for each."
