@@ -27,6 +27,7 @@ from guard.learning.paper_table import PAPER_CLASSES
 from guard.learning.paper_words import APP_DATA_LABELS, DIFFERENCES, Difference, find_difference, is_same
 from guard.learning.plots import draw_confusion
 from tests.conftest import ROOT, data_folder
+from tests.markdown import format_table
 
 PAGE = ROOT / "docs" / "paper.md"
 PICTURES = ROOT / "docs" / "pictures"
@@ -134,7 +135,7 @@ def write_page(captures: Sequence[PaperCapture], pictures: Path | None) -> str:
         HEAD,
         "## Application data\n",
         "Precision and recall of the three classes that matter; the five others are easy, see below.\n",
-        _table(
+        format_table(
             ("", "accuracy", *(f"`{name}` P, R" for name in APP_CLASSES)),
             [_published_row(), *(_summary_row(name, result) for name, result in results)],
         ),
@@ -146,7 +147,7 @@ def write_page(captures: Sequence[PaperCapture], pictures: Path | None) -> str:
         *(_class_table(name, result) for name, result in results),
         "## Capture by capture\n",
         "Accuracy on each, held out.\n",
-        _table(
+        format_table(
             ("capture", "packets", "the paper's model", "with the microphone's state", "ours"),
             [
                 (
@@ -182,7 +183,7 @@ def count_differences(captures: Iterable[PaperCapture]) -> tuple[Counter[Differe
 def _differences(captures: Sequence[PaperCapture]) -> str:
     counts, total = count_differences(captures)
     same = total - counts.total()
-    table = _table(
+    table = format_table(
         ("the paper", "ours", "packets", "why"),
         [
             (
@@ -220,18 +221,13 @@ def _class_table(name: str, result: Result) -> str:
         score = result.confusion.score(label)
         shares = (_number(value) for value in (score.precision, score.recall, score.f1))
         rows.append((f"`{label}`", *shares, f"{score.support:,}"))
-    return f"### {name.replace('**', '').capitalize()}\n\n" + _table(
+    return f"### {name.replace('**', '').capitalize()}\n\n" + format_table(
         ("class", "precision", "recall", "F1", "packets"), rows
     )
 
 
 def _number(value: float) -> str:
     return "-" if isnan(value) else f"{value:.3f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from guard.core.policy import BUDGET_UNITS, EXCEPTIONS, REFUSALS, STRICT, Policy
 from guard.core.verdict import Reason, Scope
 from guard.rules import load_policy
 from tests.conftest import ROOT
+from tests.markdown import format_table
 
 PAGE = ROOT / "docs" / "policy.md"
 _HOUR = 3600.0
@@ -74,27 +75,33 @@ def write_page(policy: Policy) -> str:
     parts = [
         _HEAD,
         "## Packet classes\n",
-        _table(("class", "what"), ((f"`{name}`", text) for name, text in wording.CLASSES.items())),
+        format_table(("class", "what"), ((f"`{name}`", text) for name, text in wording.CLASSES.items())),
         _PRECEDENCE,
         _STRICT,
-        _table(
+        format_table(
             ("justification", "meaning", "verdict"),
             ((f"`{name}`", text, f"`{STRICT[name]}`") for name, text in wording.JUSTIFICATIONS.items()),
         ),
-        _table(("verdict", "meaning"), ((f"`{name}`", text) for name, text in wording.VERDICTS.items())),
-        _table(("scope", "what is refused"), ((f"`{name}`", text) for name, text in wording.SCOPES.items())),
+        format_table(
+            ("verdict", "meaning"), ((f"`{name}`", text) for name, text in wording.VERDICTS.items())
+        ),
+        format_table(
+            ("scope", "what is refused"), ((f"`{name}`", text) for name, text in wording.SCOPES.items())
+        ),
         _BUDGETS,
-        _table(("budget", "unit", "per hour", "burst", "at most in an hour"), _budget_rows(policy)),
+        format_table(("budget", "unit", "per hour", "burst", "at most in an hour"), _budget_rows(policy)),
         _BOUND,
-        _table(("part", "strict", "balanced"), _bound_rows(policy)),
+        format_table(("part", "strict", "balanced"), _bound_rows(policy)),
         _LOCAL,
-        _table(
+        format_table(
             ("part", "bytes an hour"), ((f"`{n}`", f"{b:,.0f}") for n, b in get_local_bound(policy).items())
         ),
         _EXPLAINED,
-        _table(("part", "bytes"), ((f"`{n}`", f"{b:,.0f}") for n, b in get_explained_bound(policy).items())),
+        format_table(
+            ("part", "bytes"), ((f"`{n}`", f"{b:,.0f}") for n, b in get_explained_bound(policy).items())
+        ),
         _EXCEPTIONS,
-        _table(
+        format_table(
             ("failure", "what", "default", "always"),
             (
                 (f"`{name}`", wording.REASONS[name], f"`{policy.exceptions[name]}`", _yes(always))
@@ -102,7 +109,7 @@ def write_page(policy: Policy) -> str:
             ),
         ),
         _REASONS,
-        _table(("reason", "what", "verdict", "scope", "always"), map(_reason_row, Reason)),
+        format_table(("reason", "what", "verdict", "scope", "always"), map(_reason_row, Reason)),
     ]
     return "\n".join(parts)
 
@@ -139,11 +146,6 @@ def _reason_row(reason: Reason) -> Sequence[str]:
 
 def _yes(always: bool) -> str:
     return "yes" if always else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -110,14 +110,19 @@ def test_lines_are_written_while_packets_are_held(tmp_path: Path, monkeypatch: p
     assert frames == list(range(1, 400, 2))
 
 
+def sums_of(table: str) -> list[list[str]]:
+    """Return what a printed table says of application data: class, justification, verdict, packets."""
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
+    return [[cell.strip() for cell in row][:4] for row in rows]
+
+
 def test_the_table_counts_what_waited_as_it_was_settled(tmp_path: Path) -> None:
     path = write(tmp_path, pcap(session(frames=4)))
     table = run(
         path, "--device", MAC, "--events", trace(tmp_path, HOLDING_GATE, WAKE), "--policy", "strict"
     ).stdout
     assert "hold" not in table
-    rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
-    assert [[cell.strip() for cell in row][:4] for row in rows] == [["app_data", "expected", "accept", "4"]]
+    assert sums_of(table) == [["app_data", "expected", "accept", "4"]]
 
 
 def test_what_waits_at_the_end_is_settled(tmp_path: Path) -> None:
@@ -126,5 +131,4 @@ def test_what_waits_at_the_end_is_settled(tmp_path: Path) -> None:
     found = lines(path, "--device", MAC, "--events", events, "--policy", "strict")
     assert [(line["verdict"], line["held_ms"]) for line in found] == [("refuse", 800.0), ("refuse", 550.0)]
     table = run(path, "--device", MAC, "--events", events, "--policy", "strict").stdout
-    rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
-    assert [[cell.strip() for cell in row][:4] for row in rows] == [["app_data", "justified", "refuse", "2"]]
+    assert sums_of(table) == [["app_data", "justified", "refuse", "2"]]
