@@ -15,21 +15,25 @@ from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
 from math import gcd, inf, sqrt
-from typing import Protocol
+from typing import Final, Protocol
 
-PAUSE_S = 1.0  # ends a burst
-WINDOW = 8  # the last records of a burst, which most features are about
-MIN_RUN = 5  # records that are equally long, one after the other: fewer may be so by chance
+PAUSE_S: Final = 1.0  # ends a burst
+WINDOW: Final = 8  # the last records of a burst, which most features are about
+MIN_RUN: Final = 5  # records that are equally long, one after the other: fewer may be so by chance
 # HTTP/2's PING; WINDOW_UPDATE, SETTINGS and those of SPDY are shorter: no room for a frame of speech
-CONTROL_BYTES = 17
-UNKNOWN_CONTROL_LENGTH = CONTROL_BYTES + 24  # a record of it under AES-GCM, where the suite is unknown
+CONTROL_BYTES: Final = 17
+UNKNOWN_CONTROL_LENGTH: Final = CONTROL_BYTES + 24  # a record of it under AES-GCM, where the suite is unknown
 # So many records, no longer and no rarer than frames of speech are, and not all at once: a voice of whatever
 # lengths. In 11 hours of captures four came so at most outside uploads.
-PACE, PACE_S, PACE_GAP_S, PACE_LONGEST = 16, 0.16, 0.15, 1100
-LEAST_BYTES_PER_S = 750.0  # 6 kbit/s, the slowest that Opus can speak: a player asks for its song more slowly
-CAP = 64.0  # counts beyond it are all the same
+PACE: Final = 16
+PACE_S: Final = 0.16
+PACE_GAP_S: Final = 0.15
+PACE_LONGEST: Final = 1100
+# 6 kbit/s, the slowest that Opus can speak: a player asks for its song more slowly
+LEAST_BYTES_PER_S: Final = 750.0
+CAP: Final = 64.0  # counts beyond it are all the same
 
-FEATURES = (
+FEATURES: Final = (
     "records",  # of the burst, at most CAP
     "seconds",  # since it began
     "bytes_per_s",  # in the window
@@ -48,7 +52,7 @@ FEATURES = (
 )
 # Where the lattice is known the certain rule has spoken. The model sees nothing of it, so that a codec nobody
 # has measured looks to it as one that was.
-MODEL_FEATURES = FEATURES[:-1]
+MODEL_FEATURES: Final = FEATURES[:-1]
 
 
 def get_contract() -> str:

@@ -51,7 +51,7 @@ _BUDGETED: Final = frozenset({Reason.CONTROL_BUDGET, Reason.LINEAGE})
 _WAITING_REASONS: Final = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
 # answer -> the one that says the same of a packet after a virtual reset
-_after: dict[Decision, Decision] = {}
+_after: Final[dict[Decision, Decision]] = {}
 
 
 class Device:
@@ -338,7 +338,7 @@ class Device:
         """Say whether enforce would have cut the flow before ``now``, and the Echo not yet redialled."""
         if flow.reset_at is None:
             return False
-        over = flow.reset_at < self.wakes_at or now - flow.reset_at >= self._policy.reconnect_s
+        over = flow.reset_at < self.wakes_at or now - flow.reset_at >= self.reconnect_s
         if over or self.enforce:
             flow.reset_at = None
             return False

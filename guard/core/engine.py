@@ -18,7 +18,7 @@ from typing import Final
 from guard.core.context import NEVER
 from guard.core.device import Device
 from guard.core.event import Event
-from guard.core.facts import DeviceSettings, DeviceStatus, Facts
+from guard.core.facts import NO_RECORDS, DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
 from guard.core.judge import AWAITING
 from guard.core.notice import Notice, Notices
@@ -103,8 +103,7 @@ class Engine:
         facts = self.facts
         facts.packet_id += 1
         facts.direction = direction
-        if facts.records:
-            facts.records.clear()
+        facts.records = NO_RECORDS
         try:
             state = self._devices[device]
             octets = len(packet)
@@ -184,6 +183,7 @@ class Engine:
                             answer = receive_payload(state, flow, packet, offset, size, seq, now)
                         if client.records:
                             facts.records = client.records
+                            client.records = []
                     reset_at = flow.reset_at
                     along = None
                     if answer is AWAITING and flow.held_seq is not None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from guard.core.event import MuteState
 from guard.core.flow import Flow
+from guard.core.tls import Record
 from guard.core.verdict import Direction, Reason
+
+NO_RECORDS: Final[list[Record]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class DeviceStatus:
 class Facts:
     """About the packet received last; overwritten by the next one.
 
-    ``records``: ``(content_type, length)`` of each TLS record whose header this packet completed.
+    ``records``: the TLS records whose header this packet completed.
     """
 
     __slots__ = ("direction", "flow", "key", "packet_id", "payload_bytes", "protocol", "records")
@@ -65,4 +69,4 @@ class Facts:
         self.protocol = 0  # of a packet without a flow
         self.key = b""  # likewise
         self.payload_bytes = 0  # transport payload by the IP length
-        self.records: list[tuple[int, int]] = []
+        self.records = NO_RECORDS

@@ -36,6 +36,9 @@ class Waiting(Enum):
     PROBE = "probe"
 
 
+_WAKE_WORD: Final = Waiting.WAKE_WORD
+
+
 class Held:
     """A packet that waits.
 
@@ -82,10 +85,11 @@ class HoldTable:
         "_ends",
         "_flow_bytes",
         "_flow_packets",
+        "_hold_s",
         "_holds",
         "_number",
         "_numbered",
-        "_policy",
+        "_probe_s",
         "bytes",
         "packets",
     )
@@ -105,9 +109,9 @@ class HoldTable:
 
     def set_policy(self, policy: Policy) -> None:
         """Go on under other limits; what waits keeps its deadline."""
-        self._policy = policy
         self._flow_packets, self._flow_bytes = policy.hold_flow_packets, policy.hold_flow_bytes
         self._device_packets, self._device_bytes = policy.hold_device_packets, policy.hold_device_bytes
+        self._hold_s, self._probe_s = policy.hold_s, policy.probe_s
 
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
@@ -159,8 +163,7 @@ class HoldTable:
             return False
         self._number = hold.number
         self._holds[flow] = self._numbered[hold.number] = hold
-        wait = self._policy.hold_s if waiting is Waiting.WAKE_WORD else self._policy.probe_s
-        self.end_at(hold, held.since + wait)
+        self.end_at(hold, held.since + (self._hold_s if waiting is _WAKE_WORD else self._probe_s))
         return True
 
     def join(self, hold: FlowHold, held: Held) -> bool:
@@ -182,8 +185,8 @@ class HoldTable:
 
     def wait_on(self, hold: FlowHold) -> None:
         """Let a probe that found a voice wait for the wake word, counted from its first packet."""
-        hold.waiting = Waiting.WAKE_WORD
-        self.end_at(hold, hold.packets[0].since + self._policy.hold_s)
+        hold.waiting = _WAKE_WORD
+        self.end_at(hold, hold.packets[0].since + self._hold_s)
 
     def take(self, hold: FlowHold, due: float = inf) -> list[Held]:
         """Return packets of a connection in order; they wait no longer.
@@ -195,7 +198,7 @@ class HoldTable:
         hold.packets = []
         size = hold.bytes
         if due < inf:
-            probe_s = self._policy.probe_s
+            probe_s = self._probe_s
             count = size = 0
             for held in taken:
                 if held.since + probe_s > due and held.told.verdict is _HOLD:
@@ -208,7 +211,7 @@ class HoldTable:
         self.bytes -= size
         hold.bytes -= size
         if hold.packets:
-            self.end_at(hold, hold.packets[0].since + self._policy.probe_s)
+            self.end_at(hold, hold.packets[0].since + self._probe_s)
         else:
             del self._holds[hold.flow], self._numbered[hold.number]
         return taken

@@ -65,6 +65,7 @@ def receive_up(
             flow.up.finish((seq + size) & MASK)
         if flow.client.records:
             device.facts.records = flow.client.records
+            flow.client.records = []
     if (
         flow.condemned
         or flow.reset_at is not None

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from guard.core.hello import MAX_HELLO_BYTES
 from guard.core.verdict import Reason
@@ -63,8 +63,16 @@ _RECORD: Final[Callable[[bytes, int], tuple[int, int, int]]] = Struct(
     "!BHH"
 ).unpack_from  # type, legacy version, length
 
-# the entry of ``records`` for a record 23 of each length: nearly every record, so each is made once
-_app_data: list[tuple[int, int] | None] = [None] * (MAX_RECORD_BYTES + 1)
+
+class Record(NamedTuple):
+    """The header of a record, without its version."""
+
+    content_type: int
+    length: int
+
+
+# by length: nearly every record is application data, so each is made once
+_app_data: Final[list[Record | None]] = [None] * (MAX_RECORD_BYTES + 1)
 
 
 def is_record_header(content_type: int, version: int, length: int) -> bool:
@@ -76,9 +84,8 @@ class RecordStream:
     """Frame one direction of a TLS connection.
 
     ``on_record(content_type, length, now)`` is asked once for each record, when its header is complete, and
-    answers with the KIND of its bytes. ``records`` collects ``(content_type, length)`` of each header
-    completed; whoever reads it empties it. While ``sink`` is a bytearray, bodies of handshake records go
-    there, for the hello parsers.
+    answers with the KIND of its bytes. ``records`` collects the headers that are complete; whoever reads it
+    empties it. While ``sink`` is a bytearray, bodies of handshake records go there, for the hello parsers.
     """
 
     __slots__ = (
@@ -107,9 +114,9 @@ class RecordStream:
         self.asked: bytes | None = None
         self.reason: Reason | None = None  # why the last record was application data, None where it simply is
         self.resolved = 0  # the KIND of a record whose header began in an earlier call, else 0
-        self.records: list[tuple[int, int]] = []
+        self.records: list[Record] = []
         self.sink: bytearray | None = None
-        self.unlisted: tuple[int, int] | None = None  # a TENTATIVE record, until it is complete or confirmed
+        self.unlisted: Record | None = None  # a TENTATIVE record, until it is complete or confirmed
 
     def lose(self) -> None:
         """Forget the boundaries: bytes of the stream were missed."""
@@ -140,7 +147,7 @@ class RecordStream:
             self.framing = _TENTATIVE
             self.kind = KIND_APP_DATA
             self.content_type, _, self.remaining = _RECORD(data, start)
-            self.unlisted = (self.content_type, self.remaining)
+            self.unlisted = Record(self.content_type, self.remaining)
             return KIND_APP_DATA | self._frame(data, start + RECORD_HEADER_BYTES, end, now)
         if self.header or self.sink is not None or framing is _START or framing is _TENTATIVE:
             return self._frame(data, start, end, now)
@@ -165,9 +172,9 @@ class RecordStream:
             if content_type == 23:
                 record = _app_data[length]
                 if record is None:
-                    record = _app_data[length] = (23, length)
+                    record = _app_data[length] = Record(23, length)
             else:
-                record = (content_type, length)
+                record = Record(content_type, length)
             self.records.append(record)
             if asked is not None and content_type == 23 and not asked[length]:
                 self.reason = None
@@ -221,7 +228,7 @@ class RecordStream:
             self.framing = _UNKNOWN if inferred else _OPAQUE
             return KIND_APP_DATA
         self._list_tentative()
-        self.records.append((content_type, length))
+        self.records.append(Record(content_type, length))
         if self.framing is _START:
             self.framing = _FRAMED
         elif self.framing is _TENTATIVE:

@@ -16,29 +16,32 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from guard.core.suite import Suite
 
-MAX_GAP_S = 1.0  # between two records of a run
-RUN = 5  # records of one codec's lengths, one after the other, that make a voice
-RUN_COVERS = 0.4  # of the time that passed, at least so much is speech in them; 0.75 was the least seen
-SURE_RUN = 3  # likewise, where they are equally long and hold all that was spoken since
-SURE_RUN_COVERS = 0.8
-PAIR = 2  # likewise, where they differ and their lattice is wide
-WIDE = 400  # bytes of a frame: chance finds two such lengths once in 160,000 pairs
+MAX_GAP_S: Final = 1.0  # between two records of a run
+RUN: Final = 5  # records of one codec's lengths, one after the other, that make a voice
+# of the time that passed, at least so much is speech in them; 0.75 was the least seen
+RUN_COVERS: Final = 0.4
+SURE_RUN: Final = 3  # likewise, where they are equally long and hold all that was spoken since
+SURE_RUN_COVERS: Final = 0.8
+PAIR: Final = 2  # likewise, where they differ and their lattice is wide
+WIDE: Final = 400  # bytes of a frame: chance finds two such lengths once in 160,000 pairs
 
-BURST_S = 0.25  # from a run's first record: a pre-roll burst shows within it; a pair's second comes in it
-BURST_LEAD_S = 0.5  # seconds of speech beyond the time that passed: nobody speaks so fast
+# from a run's first record: a pre-roll burst shows within it; a pair's second comes in it
+BURST_S: Final = 0.25
+BURST_LEAD_S: Final = 0.5  # seconds of speech beyond the time that passed: nobody speaks so fast
 
 # What a voice had sent before it was refused: upper bounds of the classes it is counted in, in bytes.
-LEAK_BOUNDS = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, inf)
+LEAK_BOUNDS: Final = (0.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, inf)
 
-_LONGEST = 16384  # bytes of plaintext in a record (RFC 8446, 5.1)
-_AT_ONCE_S = 0.5  # of speech in a record: nobody waits longer to send what is being said
-_COMMON_OVERHEADS = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where the suite is unknown
+_LONGEST: Final = 16384  # bytes of plaintext in a record (RFC 8446, 5.1)
+_AT_ONCE_S: Final = 0.5  # of speech in a record: nobody waits longer to send what is being said
+_COMMON_OVERHEADS: Final = (24, 17, 16)  # AES-GCM of TLS 1.2, TLS 1.3, ChaCha20: where the suite is unknown
 
 
 class Codec(NamedTuple):
@@ -56,10 +59,11 @@ class Codec(NamedTuple):
 
 # LPCM was seen frame by frame. Two of its frames under AES-CBC are as long as the buffers in which an older
 # device sends its metrics.
-CODECS = (Codec(9, 80, 0.020, 1024, 0), Codec(8, 400, 0.050, 1024, 4096), Codec(9, 1024, 0.032, 1, 0))
+CODECS: Final = (Codec(9, 80, 0.020, 1024, 0), Codec(8, 400, 0.050, 1024, 4096), Codec(9, 1024, 0.032, 1, 0))
 
 
-class Speech(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Speech:
     """What a record of a certain length would be: so many seconds of speech, on one of the lattices.
 
     ``frames`` is 0 where it would be a whole buffer of a pre-roll that was cut.

@@ -90,7 +90,8 @@ class Witness:
                 self.see_item(item, when)
         at = now - self._offset  # where the capture's time goes back, the engine's stands still
         facts = self._engine.facts
-        flow, size, records = facts.flow, facts.payload_bytes, list(facts.records)
+        flow, size = facts.flow, facts.payload_bytes
+        records: list[Record] = [*facts.records]
         status = self._look_at_room(now) if size or decision.verdict is Verdict.REFUSE else None
         story = self._get_story(flow, frame, at)
         close_look = frame == self._frame
