@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from struct import pack
 import pytest
 
 from guard.netfilter.fastpath import JUDGED_BURST
+from guard.netfilter.queue import MAXIMUM_LENGTH
 from guard.telemetry.journal import Journal
 from tests import wire
 from tests.netns.connection import connected
@@ -173,6 +175,23 @@ def test_without_it_the_judge_sees_everything(routed: Household, tmp_path: Path)
         wait_until(lambda: gate.count(verdict="refuse", reason="condemned") == 2 * FLOOD)
         assert get_share(gate) == 0
         assert "WAKEGUARD-REFUSE" not in routed.gate.run("iptables-save")
+
+
+@pytest.mark.parametrize(("parts", "loses"), [((), True), (("condemned",), False)], ids=["queue", "kernel"])
+def test_a_flood_on_one_connection_does_not_fill_the_queue(
+    routed: Household, tmp_path: Path, parts: tuple[str, ...], *, loses: bool
+) -> None:
+    """Nor need the gate be awake for what the kernel refuses."""
+    with (
+        GateProcess(routed, tmp_path, fast_path=parts) as gate,
+        condemned(routed, gate, socket.AF_INET) as injector,
+    ):
+        assert gate.process is not None
+        gate.process.send_signal(signal.SIGSTOP)
+        injector.send(PAYLOAD, count=MAXIMUM_LENGTH + FLOOD)
+        gate.process.send_signal(signal.SIGCONT)
+        lost = gate.ask("status")["queue"]["lost"]
+        assert (sum(lost.values()) > 0) is loses
 
 
 def test_on_input_nothing_is_the_kernels(routed: Household, tmp_path: Path) -> None:
