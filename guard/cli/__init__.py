@@ -7,6 +7,7 @@ also knows how a fault ends: one line on stderr, exit status 2.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -20,6 +21,7 @@ from guard.errors import WakeguardError
 
 EXIT_FAULT = 2  # also click's status for a wrong option: the caller mends both by hand
 EXIT_PIPE = 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -115,14 +117,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`| head`): the interpreter's own last flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()  # the reader went away (`| head`)
         return EXIT_PIPE
     except OSError as error:
+        if error.errno in FULL:
+            _close_output()
+            return _report(f"{error.filename or 'the output'}: {error.strerror}; make room and try again")
         if error.filename is None:
             raise
         return _report(f"{error.filename}: {error.strerror}; check the path and its permissions")
     return result if isinstance(result, int) else 0
+
+
+def _close_output() -> None:
+    """Let nothing more be written: the interpreter's own last flush must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(message: str) -> int:

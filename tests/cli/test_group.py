@@ -14,6 +14,9 @@ from click.testing import CliRunner
 
 from guard import __version__, cli
 from guard.errors import ConfigError
+from tests.conftest import ROOT
+
+EXAMPLE = ROOT / "docs" / "examples" / "household.pcapng"
 
 
 def run_wakeguard(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
@@ -102,6 +105,15 @@ def test_a_file_that_cannot_be_opened_is_one_line(
     assert cli.main(["run"]) == 2
     fault = f"{tmp_path}/absent: No such file or directory; check the path and its permissions"
     assert capsys.readouterr().err == f"wakeguard: {fault}\n"
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("devices", str(EXAMPLE))])
+def test_an_output_that_is_full_is_one_line(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "guard", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "wakeguard: the output: No space left on device; make room and try again\n"
+    assert done.returncode == 2
 
 
 def test_an_error_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
