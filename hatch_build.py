@@ -24,7 +24,7 @@ SOURCES = (
 )
 """Modules of ``guard.core`` that mypyc takes. The others run once an hour, or are plain data."""
 
-COMPILED = (*(f"guard/core/{name}.py" for name in SOURCES), "guard/gate.py")
+COMPILED = (*(f"guard/core/{name}.py" for name in SOURCES), "guard/gate.py", "guard/tally.py")
 BATCH = "guard/netfilter/batch.c"
 GROUP = "guard.compiled"
 """The library that all of mypyc's modules share is ``guard/compiled__mypyc``."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil, inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from guard.core.engine import Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
@@ -69,13 +69,19 @@ class Settled:
     refused: int = 0
 
 
-class _Wait(NamedTuple):
+class _Wait:
     """A packet that waits for its verdict; ``packet`` is None where it has passed (monitor, pause)."""
 
-    device: str
-    target: Target
-    octets: int
-    packet: Packet | None
+    __slots__ = ("device", "octets", "packet", "settled", "target")
+
+    def __init__(
+        self, device: str, settled: Settled, target: Target, octets: int, packet: Packet | None
+    ) -> None:
+        self.device = device
+        self.settled = settled  # the device's
+        self.target = target
+        self.octets = octets
+        self.packet = packet
 
 
 def _nothing(_device: str) -> Mapping[Decision, tuple[int, int]]:
@@ -297,7 +303,8 @@ class Gate:
 
     def _get_target(self) -> Target:
         facts = self.engine.facts
-        return facts.flow or (facts.protocol, facts.key)
+        flow = facts.flow
+        return flow if flow is not None else (facts.protocol, facts.key)
 
     def _hold(self, packet: Packet, mark: int, device: str, octets: int) -> None:
         """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
@@ -307,25 +314,28 @@ class Gate:
             packet.accept()
         else:
             packet.retain()
-        wait = _Wait(device, self._get_target(), octets, None if passing else packet)
+        waits = None if passing else packet
+        wait = _Wait(device, self.settled[device], self._get_target(), octets, waits)
         self._waiting[self.engine.facts.packet_id] = wait
 
     def _let_pass(self) -> None:
         """Let what waits in the kernel's queue of devices that pass do so: only its verdict waits on."""
-        for packet_id, wait in self._waiting.items():
+        for wait in self._waiting.values():
             packet = wait.packet
             if packet is not None and self._passes(wait.device):
                 packet.set_mark(packet.get_mark() & ACCEPT_MASK)
                 packet.accept()
-                self._waiting[packet_id] = wait._replace(packet=None)
+                wait.packet = None
 
     def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
         """Carry out what was decided of packets that wait: all of it, then raise the first OSError."""
         fault: OSError | None = None
+        waiting = self._waiting
         for packet_id, decision in released:
-            wait = self._waiting.pop(packet_id, None)
+            wait = waiting.get(packet_id)
             if wait is None:
                 continue
+            del waiting[packet_id]
             try:
                 self._settle(wait, decision, ns)
             except OSError as error:
@@ -336,23 +346,22 @@ class Gate:
             raise fault
 
     def _settle(self, wait: _Wait, decision: Decision, ns: int) -> None:
-        device, target, octets, packet = wait
-        settled = self.settled[device]
+        packet = wait.packet
         if decision.verdict is _ACCEPT:
-            settled.released += 1
+            wait.settled.released += 1
         else:
-            settled.refused += 1
+            wait.settled.refused += 1
             if self.tally is not None:
-                self.tally.note(device, target, decision, octets, ns, packet is None)
+                self.tally.note(wait.device, wait.target, decision, wait.octets, ns, packet is None)
         if packet is None:
             return  # in monitor it has passed already
-        if decision.verdict is _ACCEPT or self._passes(device):
+        if decision.verdict is _ACCEPT or self._passes(wait.device):
             packet.set_mark(packet.get_mark() & ACCEPT_MASK)
             packet.accept()
         elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
             mark = packet.get_mark()
             condemn(packet)
-            flow = None if isinstance(target, tuple) else target
+            flow = None if isinstance(wait.target, tuple) else wait.target
             self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
         else:
             packet.drop()

@@ -34,11 +34,23 @@ class TallyRow(NamedTuple):
     last_ns: int
 
 
+class _Sum:
+    """What one connection and answer came to."""
+
+    __slots__ = ("first_ns", "last_ns", "octets", "packets")
+
+    def __init__(self, ns: int) -> None:
+        self.packets = 0
+        self.octets = 0
+        self.first_ns = ns
+        self.last_ns = ns
+
+
 class Tally:
     """The sums since they were taken last."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, Target | None, Decision, bool], list[int]] = {}
+        self._rows: dict[tuple[str, Target | None, Decision, bool], _Sum] = {}
 
     def note(
         self,
@@ -59,25 +71,29 @@ class Tally:
             key = (device, None, decision, passed)
             row = rows.get(key)
         if row is None:
-            rows[key] = [1, octets, ns, ns]
-            return
-        row[0] += 1
-        row[1] += octets
-        row[3] = ns
+            row = rows[key] = _Sum(ns)
+        row.packets += 1
+        row.octets += octets
+        row.last_ns = ns
 
     def add(self, device: str, decision: Decision, packets: int, octets: int, ns: int) -> None:
         """Count packets that somebody else refused, of nobody knows which connections."""
-        row = self._rows.setdefault((device, None, decision, False), [0, 0, ns, ns])
-        row[0] += packets
-        row[1] += octets
-        row[3] = ns
+        key: tuple[str, Target | None, Decision, bool] = (device, None, decision, False)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = _Sum(ns)
+        row.packets += packets
+        row.octets += octets
+        row.last_ns = ns
 
     def take(self) -> list[TallyRow]:
         """Return the sums and begin anew."""
         rows, self._rows = self._rows, {}
         return [
-            TallyRow(device, _name(target), decision, passed, *sums)
-            for (device, target, decision, passed), sums in rows.items()
+            TallyRow(
+                device, _name(target), decision, passed, row.packets, row.octets, row.first_ns, row.last_ns
+            )
+            for (device, target, decision, passed), row in rows.items()
         ]
 
 
