@@ -85,6 +85,11 @@ def check(config_path: Path, mode: str | None) -> int:
     spec = _read_spec(config_path, mode)
     kernel.check_rights()
     differences = ruleset.check(spec)
+    other = Mode.MONITOR if spec.mode is Mode.ENFORCE else Mode.ENFORCE
+    if differences and mode is None and not ruleset.check(_read_spec(config_path, other)):
+        differences = (
+            f"The rules for mode {other} are in place, and the file says {spec.mode}: --mode {other}.",
+        )
     for difference in differences:
         click.echo(difference)
     if differences:

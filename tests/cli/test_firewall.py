@@ -49,6 +49,9 @@ def test_apply_check_and_remove(inside: Household, config: str, capsys: pytest.C
     assert main(["rules", "apply", "--config", config, "--mode", "enforce"]) == 0
     assert "No gate listens on queue 1877 yet" in capsys.readouterr().out
     assert main(["rules", "check", "--config", config]) == 1
+    assert capsys.readouterr().out == (
+        "The rules for mode enforce are in place, and the file says monitor: --mode enforce.\n"
+    )
     assert main(["rules", "check", "--config", config, "--mode", "enforce"]) == 0
     assert main(["rules", "apply", "--config", config]) == 0
     assert main(["rules", "check", "--config", config]) == 0
