@@ -13,7 +13,7 @@ from guard.core.verdict import Direction, Mode
 from guard.status import DeviceState, GateStatus, PacketCount
 from guard.telemetry.metrics import GateCollector
 from tests.properties.hostile import TIGHT, generate_steps
-from tests.test_metrics import make_status
+from tests.snapshot import make_status
 
 DEVICES = 100
 STEPS = 600
