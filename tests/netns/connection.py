@@ -1,9 +1,10 @@
-"""Connections of a household's Echo, both ends in hand: neither says a word by itself."""
+"""Connections of a household's Echo, both ends in hand: neither says a word that a test did not ask for."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 
 from tests.netns.household import Household
@@ -51,3 +52,22 @@ def connects(home: Household, family: socket.AddressFamily, seconds: float = 0.3
         except TimeoutError:
             return False
         return True
+
+
+def download(home: Household, family: socket.AddressFamily, size: int) -> None:
+    """Have the cloud send ``size`` bytes to the Echo, which says nothing but that it got them."""
+    with listening(home, family) as listener, home.echo.socket(family, socket.SOCK_STREAM) as client:
+
+        def serve() -> None:
+            end, _ = listener.accept()
+            with end:
+                end.sendall(bytes(size))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client.connect(listener.getsockname()[:2])
+        received = 0
+        while chunk := client.recv(65536):
+            received += len(chunk)
+        thread.join()
+    assert received == size

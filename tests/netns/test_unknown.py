@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.connection import download
 from tests.netns.families import families
 from tests.netns.gate import GateProcess, TlsCloud
 from tests.netns.household import ECHO_MAC, Household, wait_until
-from tests.netns.test_fast_path import SIZE, download
 
 pytestmark = pytest.mark.kernel
 
@@ -53,7 +53,7 @@ def test_the_echo_itself_is_judged_all_the_same(
         gate.tell("wake")
         with cloud.connect() as stream:
             cloud.deliver(stream, 20_000)
-            download(routed, socket.AF_INET, SIZE)
+            download(routed, socket.AF_INET, 2_000_000)
             if fast_path:
                 wait_until(lambda: gate.ask("status")["devices"][0]["passed_by_kernel"] > 20, seconds=20)
         assert count_refused(routed) == 0
