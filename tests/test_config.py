@@ -111,6 +111,13 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"device": [KITCHEN], "network": {"queue": 65536}}, "network.queue", "65535"),
     ({"device": [KITCHEN], "network": {"lan": "wlan0 -j ACCEPT"}}, "network.lan", "ip link"),
     ({"device": [KITCHEN], "network": 3}, "network is wrong", "[network]"),
+    ({"device": [KITCHEN], "fast_path": True}, "fast_path is wrong", "[fast_path]"),
+    (
+        {"device": [KITCHEN], "fast_path": {"condemned": "yes"}},
+        "fast_path.condemned is wrong",
+        "true or false",
+    ),
+    ({"device": [KITCHEN], "fast_path": {"acks": True}}, "fast_path.acks", "acknowledgements"),
     ({"device": [KITCHEN], "metrics": {"port": 0}}, "metrics.port", "65535"),
     ({"device": [KITCHEN], "metrics": {"address": "localhost"}}, "metrics.address", "127.0.0.1"),
     ({"device": [KITCHEN], "metrics": {"enabled": 1}}, "metrics.enabled", "true or false"),
