@@ -21,7 +21,7 @@ from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.histogram import VERDICT_BOUNDS_NS, Histogram
 from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, DEVICE_SHIFT, QUIET_MASK, get_device, is_upstream
-from guard.netfilter.queue import Pause, condemn
+from guard.netfilter.queue import DROP, KEEP, Pause, condemn, give
 from guard.onlookers import Audit, Messenger, Witness
 from guard.tally import Tally, Target
 from guard.trace import Settings
@@ -67,6 +67,19 @@ class Settled:
 
     released: int = 0
     refused: int = 0
+
+
+class _Row:
+    """What the highest byte of a mark says of a packet; ``passing``: whatever the verdict, it passes."""
+
+    __slots__ = ("device", "direction", "passing", "settled", "upstream")
+
+    def __init__(self, device: str, settled: Settled, upstream: bool, passing: bool) -> None:  # noqa: FBT001  # two facts
+        self.device = device
+        self.settled = settled
+        self.upstream = upstream
+        self.direction = Direction.UPSTREAM if upstream else Direction.DOWNSTREAM
+        self.passing = passing
 
 
 class _Wait:
@@ -128,17 +141,16 @@ class Gate:
         self.events = {name: dict.fromkeys(EVENT_TYPES.values(), 0) for name in self.devices}
         self._rows = self._make_rows()
 
-    def _make_rows(self) -> list[tuple[str, Direction, bool] | None]:
-        """Return by a mark's highest byte: the device, the direction, whether everything of it passes."""
+    def _make_rows(self) -> list[_Row | None]:
+        """Return by a mark's highest byte whose packet it is."""
         return [self._make_row(mark << DEVICE_SHIFT) for mark in range(256)]
 
-    def _make_row(self, mark: int) -> tuple[str, Direction, bool] | None:
+    def _make_row(self, mark: int) -> _Row | None:
         number = get_device(mark)
         if not 1 <= number <= len(self.devices):
             return None
-        direction = Direction.UPSTREAM if is_upstream(mark) else Direction.DOWNSTREAM
         device = self.devices[number - 1]
-        return device, direction, self._passes(device)
+        return _Row(device, self.settled[device], is_upstream(mark), self._passes(device))
 
     def _passes(self, device: str) -> bool:
         return self._passing or device in self.paused
@@ -186,18 +198,12 @@ class Gate:
         self._pause_ns = 0
         self._look_ns = 0
 
-    def receive(self, packet: Packet) -> None:
-        """Judge one queued packet and tell the kernel. Pause when the batch is over."""
-        answered = False
+    def receive(self, packet: Packet, mark: int, payload: bytes) -> int:
+        """Judge one queued packet and return its answer. Pause, the answer given, when the batch is over."""
+        row = self._rows[mark >> DEVICE_SHIFT]
+        if row is None or not self.open:
+            return self._receive_unjudged(packet, mark, row)
         try:
-            mark = packet.get_mark()
-            row = self._rows[mark >> DEVICE_SHIFT]
-            if row is None or not self.open:
-                self._answer_unjudged(packet, row)
-                answered = True
-                if self._clock() >= self._pause_ns:
-                    raise Pause
-                return
             ns = self._clock()
             if ns <= self._last_ns:
                 ns = self._last_ns + 1
@@ -206,49 +212,46 @@ class Gate:
             engine = self.engine  # called by its name: compiled, that is a call in C
             if now >= engine.timer:
                 self._serve_timer(ns)
-            payload = packet.get_payload()
-            device, direction, passing = row
+            device, direction, passing = row.device, row.direction, row.passing
             if self.witness is not None:
                 self.witness.packet(payload, device, direction, ns)
             decision = engine.receive_packet(payload, device=device, direction=direction, now=now)
             verdict = decision.verdict
             if verdict is _ACCEPT or (passing and verdict is not _HOLD):
                 if self.fast_path and self._is_quiet(mark):
-                    packet.set_mark(mark & QUIET_MASK)
-                elif not direction:  # downstream the mark stays: a condemned connection is still reset
-                    packet.set_mark(mark & ACCEPT_MASK)
-                packet.accept()
+                    answer = mark & QUIET_MASK
+                else:  # downstream the mark stays: a condemned connection is still reset
+                    answer = mark & ACCEPT_MASK if row.upstream else mark
             elif verdict is _HOLD:
-                self._hold(packet, mark, device, len(payload))
+                answer = self._hold(packet, mark, row, len(payload))
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
-                condemn(packet)
-                answered = True
-                self._tell(packet, payload, mark, now, self.engine.facts.flow)
+                answer = condemn(mark, packet.hook)
+                self._tell(packet, payload, mark, now, engine.facts.flow)
             else:
-                packet.drop()
-            answered = True
+                answer = DROP
             if verdict is _REFUSE and self.tally is not None:
                 self.tally.note(device, self._get_target(), decision, len(payload), ns, passing)
             if self.audit is not None:
                 self.audit.packet(payload, device, direction, ns, decision)
         except BaseException:
-            if not answered:
-                self._answer_fault(packet)
+            give(packet, self._answer_fault(mark))
             raise
         if ns >= self._look_ns:
-            self._look_up(ns)
+            self._look_up(packet, answer, ns)
+        return answer
 
     def _is_quiet(self, mark: int) -> bool:
         """Say whether the kernel may pass acknowledgements on the connection of the packet in hand."""
         flow = self.engine.facts.flow
         return flow is not None and flow.is_quiet() and not mark & CONDEMNED
 
-    def _look_up(self, ns: int) -> None:
+    def _look_up(self, packet: Packet, answer: int, ns: int) -> None:
         """Time the packet that was received at ``ns`` when one is due. Pause when the batch is over."""
         if ns >= self._sample_ns:
             self.verdict_times.add(self._clock() - ns)
             self._sample_ns = ns + SAMPLE_NS
         if ns >= self._pause_ns:
+            give(packet, answer)
             raise Pause
         self._look_ns = min(self._pause_ns, self._sample_ns)
 
@@ -306,25 +309,20 @@ class Gate:
         flow = facts.flow
         return flow if flow is not None else (facts.protocol, facts.key)
 
-    def _hold(self, packet: Packet, mark: int, device: str, octets: int) -> None:
+    def _hold(self, packet: Packet, mark: int, row: _Row, octets: int) -> int:
         """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
-        passing = self._passes(device)
-        if passing:
-            packet.set_mark(mark & ACCEPT_MASK)
-            packet.accept()
-        else:
-            packet.retain()
+        passing = row.passing
         waits = None if passing else packet
-        wait = _Wait(device, self.settled[device], self._get_target(), octets, waits)
+        wait = _Wait(row.device, row.settled, self._get_target(), octets, waits)
         self._waiting[self.engine.facts.packet_id] = wait
+        return mark & ACCEPT_MASK if passing else KEEP
 
     def _let_pass(self) -> None:
         """Let what waits in the kernel's queue of devices that pass do so: only its verdict waits on."""
         for wait in self._waiting.values():
             packet = wait.packet
             if packet is not None and self._passes(wait.device):
-                packet.set_mark(packet.get_mark() & ACCEPT_MASK)
-                packet.accept()
+                give(packet, packet.get_mark() & ACCEPT_MASK)
                 wait.packet = None
 
     def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
@@ -355,16 +353,15 @@ class Gate:
                 self.tally.note(wait.device, wait.target, decision, wait.octets, ns, packet is None)
         if packet is None:
             return  # in monitor it has passed already
+        mark = packet.get_mark()
         if decision.verdict is _ACCEPT or self._passes(wait.device):
-            packet.set_mark(packet.get_mark() & ACCEPT_MASK)
-            packet.accept()
+            give(packet, mark & ACCEPT_MASK)
         elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
-            mark = packet.get_mark()
-            condemn(packet)
+            give(packet, condemn(mark, packet.hook))
             flow = None if isinstance(wait.target, tuple) else wait.target
             self._tell(packet, packet.get_payload(), mark, ns / 1e9, flow)
         else:
-            packet.drop()
+            give(packet, DROP)
 
     def _tell(self, packet: Packet, payload: bytes, mark: int, now: float, flow: Flow | None) -> None:
         """Have the receiver of a refused packet told that its connection has ended."""
@@ -379,16 +376,17 @@ class Gate:
                 expected=flow.up.unacked_seq,
             )
 
-    def _answer_unjudged(self, packet: Packet, row: object) -> None:
+    def _receive_unjudged(self, packet: Packet, mark: int, row: _Row | None) -> int:
         if row is None:
             self.unknown_devices += 1
         else:
             self.starting += 1
-        self._answer_fault(packet)
+        answer = self._answer_fault(mark)
+        if self._clock() >= self._pause_ns:
+            give(packet, answer)
+            raise Pause
+        return answer
 
-    def _answer_fault(self, packet: Packet) -> None:
-        if self._passing:
-            packet.set_mark(packet.get_mark() & ACCEPT_MASK)
-            packet.accept()
-        else:
-            packet.drop()
+    def _answer_fault(self, mark: int) -> int:
+        """Return the answer for a packet about which nothing is known."""
+        return mark & ACCEPT_MASK if self._passing else DROP

@@ -20,6 +20,7 @@ from guard.core.verdict import (
 )
 from guard.gate import Gate
 from guard.netfilter.marks import UNJUDGED, make_upstream_mark
+from guard.netfilter.queue import hand_over
 from guard.trace import Settings
 
 FOREIGN = 0x00ABCDEF
@@ -125,8 +126,13 @@ def make_gate(
 def receive(gate: Gate, mark: int = UP) -> FakePacket:
     """Give the gate a packet with this mark; return the packet, answered or not."""
     packet = FakePacket(mark)
-    gate.receive(packet)  # type: ignore[arg-type]  # a double
+    offer(gate, packet)
     return packet
+
+
+def offer(gate: Gate, packet: FakePacket) -> None:
+    """Give the gate this packet."""
+    hand_over(gate.receive, packet)  # type: ignore[arg-type]  # a double
 
 
 class Book:

@@ -15,6 +15,7 @@ from guard.errors import RecordingError
 from guard.gate import ACTING, Gate
 from guard.limits import Limits, load_limits
 from guard.netfilter.marks import UNJUDGED, make_upstream_mark
+from guard.netfilter.queue import hand_over
 from guard.recorded import Recorder
 from guard.recording import Recording
 from guard.trace import Settings
@@ -90,7 +91,7 @@ class Gateway:
         queued = Packet(packet, mark & ~UNJUDGED if direction is Direction.DOWNSTREAM else mark)
         self.packets.append(queued)
         self.gate.start_batch()
-        self.gate.receive(queued)  # type: ignore[arg-type]  # a double
+        hand_over(self.gate.receive, queued)  # type: ignore[arg-type]  # a double
 
     def tell(self, device: str, event: Event, now_ns: int) -> None:
         self.now_ns = now_ns

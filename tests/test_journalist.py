@@ -16,6 +16,7 @@ from guard.core.verdict import Direction, Mode, Verdict
 from guard.gate import Gate
 from guard.journalist import KEPT_FREE, MAX_ENTRIES, Journalist
 from guard.netfilter.marks import UNJUDGED, make_upstream_mark
+from guard.netfilter.queue import hand_over
 from guard.rules import load_policy
 from guard.sightings import NEW_A_LOOK
 from guard.telemetry import journal_schema as schema
@@ -139,7 +140,7 @@ class Room:
     def _queue(self, packet: bytes, mark: int) -> None:
         self.now_ns += 1
         self.gate.start_batch()
-        self.gate.receive(Packet(packet, mark))  # type: ignore[arg-type]  # a double
+        hand_over(self.gate.receive, Packet(packet, mark))  # type: ignore[arg-type]  # a double
 
     def read(self, kind: type[schema.Entry]) -> Sequence[schema.Entry]:
         self.journalist.keep_house()

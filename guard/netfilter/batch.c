@@ -2,7 +2,8 @@
  *
  * Knows: the layout of nfnetlink_queue's messages (linux/netfilter/nfnetlink_queue.h). Refuses to know: how a
  * queue is bound (netfilterqueue does that) and what a verdict is for. Optional: where it was not built,
- * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py.
+ * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py, which
+ * says what receive(packet, mark, payload) is and what its answer means.
  *
  * A verdict given inside run() is sent at the end of the chunk in hand, one given outside at once. What a send
  * could not deliver stays, and goes first with the next one or with flush(); the OSError comes out of run(), of
@@ -25,14 +26,17 @@
 
 enum {
     CHUNK = 32,        /* packets of one recvmmsg(); more gain nothing, and the first waits for the last */
-    ROOM = 8192,       /* of a message: the copy range is 3840 bytes, attributes take some hundred */
+    ROOM = 73 * 64,    /* of a message: the copy range is 3840 bytes, attributes take some hundred; no power of
+                          two, which would have all messages of a chunk share the same few lines of the cache */
     VERDICT = 40,      /* bytes of a verdict with its mark */
     KEPT = 64 * CHUNK, /* verdicts that may wait for a send; a batch releases what was held as well */
+    DROP = -1,         /* answers of receive(): queue.py's */
+    KEEP = -2,
 };
 
 typedef struct {
     PyObject_HEAD
-    PyObject *callback;
+    PyObject *receive;
     PyObject *pause;      /* the exception that is no fault: it ends the batch */
     struct Packet *spare; /* a Packet that nobody refers to any more */
     int descriptor;
@@ -49,8 +53,6 @@ typedef struct {
 typedef struct Packet {
     PyObject_HEAD
     Batch *batch;
-    const char *data;  /* inside the chunk in hand; NULL once it is in ``payload`` or gone */
-    Py_ssize_t length;
     PyObject *payload;
     uint32_t id;       /* big-endian */
     uint32_t mark;
@@ -88,7 +90,7 @@ static int flush(Batch *self)
     return 0;
 }
 
-static PyObject *answer(Packet *self, uint32_t verdict)
+static int answer(Packet *self, uint32_t verdict)
 {
     Batch *batch = self->batch;
     char *at;
@@ -100,14 +102,14 @@ static PyObject *answer(Packet *self, uint32_t verdict)
 
     if (self->answered) {
         PyErr_SetString(PyExc_RuntimeError, "the packet has its verdict already");
-        return NULL;
+        return -1;
     }
     if (batch->descriptor < 0) {
         PyErr_SetString(PyExc_RuntimeError, "the queue is closed");
-        return NULL;
+        return -1;
     }
     if (batch->waiting == KEPT && flush(batch) < 0)
-        return NULL;
+        return -1;
     at = batch->out + batch->waiting * VERDICT;
     header = (struct nlmsghdr *)at;
     generic = (struct nfgenmsg *)(at + 16);
@@ -127,8 +129,8 @@ static PyObject *answer(Packet *self, uint32_t verdict)
     self->answered = 1;
     batch->waiting++;
     if (!batch->running && flush(batch) < 0)
-        return NULL;
-    Py_RETURN_NONE;
+        return -1;
+    return 0;
 }
 
 /* -- a packet ---------------------------------------------------------------------------------------- */
@@ -136,13 +138,17 @@ static PyObject *answer(Packet *self, uint32_t verdict)
 static PyObject *packet_accept(Packet *self, PyObject *unused)
 {
     (void)unused;
-    return answer(self, NF_ACCEPT);
+    if (answer(self, NF_ACCEPT) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *packet_drop(Packet *self, PyObject *unused)
 {
     (void)unused;
-    return answer(self, NF_DROP);
+    if (answer(self, NF_DROP) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *packet_get_mark(Packet *self, PyObject *unused)
@@ -168,27 +174,15 @@ static PyObject *packet_set_mark(Packet *self, PyObject *value)
 static PyObject *packet_get_payload(Packet *self, PyObject *unused)
 {
     (void)unused;
-    if (self->payload == NULL) {
-        if (self->data == NULL) {
-            PyErr_SetString(PyExc_RuntimeError, "the payload is gone: retain() keeps it");
-            return NULL;
-        }
-        self->payload = PyBytes_FromStringAndSize(self->data, self->length);
-        if (self->payload == NULL)
-            return NULL;
-    }
     Py_INCREF(self->payload);
     return self->payload;
 }
 
 static PyObject *packet_retain(Packet *self, PyObject *unused)
 {
-    PyObject *payload = packet_get_payload(self, unused);
-
-    if (payload == NULL)
-        return NULL;
-    Py_DECREF(payload);
-    Py_RETURN_NONE;
+    (void)self;
+    (void)unused;
+    Py_RETURN_NONE; /* it is kept as long as somebody refers to it */
 }
 
 static void packet_dealloc(Packet *self)
@@ -204,7 +198,7 @@ static PyMethodDef packet_methods[] = {
     {"get_mark", (PyCFunction)packet_get_mark, METH_NOARGS, "Return the firewall mark."},
     {"set_mark", (PyCFunction)packet_set_mark, METH_O, "Set the mark that the packet gets with its verdict."},
     {"get_payload", (PyCFunction)packet_get_payload, METH_NOARGS, "Return the packet from its IP header on."},
-    {"retain", (PyCFunction)packet_retain, METH_NOARGS, "Keep the packet beyond the callback."},
+    {"retain", (PyCFunction)packet_retain, METH_NOARGS, "Keep the packet: netfilterqueue's need it."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -230,29 +224,40 @@ static Packet *make_packet(Batch *batch)
 
     if (packet != NULL) {
         batch->spare = NULL;
-        packet->answered = 0;
     } else {
         packet = PyObject_New(Packet, &PacketType);
         if (packet == NULL)
             return NULL;
-        packet->answered = 0;
-        packet->payload = NULL;
         Py_INCREF(batch);
         packet->batch = batch;
     }
-    packet->data = NULL;
-    packet->length = 0;
+    packet->payload = NULL;
     packet->id = packet->mark = packet->indev = 0;
+    packet->answered = 0;
     packet->hook = 0;
     return packet;
 }
 
+/* Nobody has kept it: it serves for the next one. */
+static void put_back(Batch *batch, Packet *packet)
+{
+    if (Py_REFCNT(packet) == 1 && batch->spare == NULL) {
+        Py_CLEAR(packet->payload);
+        batch->spare = packet;
+    } else {
+        Py_DECREF(packet);
+    }
+}
+
 /* -- a batch ----------------------------------------------------------------------------------------- */
 
+/* Returns 0 where the message tells of no packet, -1 with an exception. */
 static int read_message(Packet *packet, const struct nlmsghdr *message)
 {
     const char *at = (const char *)message + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
     const char *end = (const char *)message + message->nlmsg_len;
+    const char *data = NULL;
+    ptrdiff_t size = 0;
     int known = 0;
 
     while (end - at >= (ptrdiff_t)NLA_HDRLEN) {
@@ -280,21 +285,52 @@ static int read_message(Packet *packet, const struct nlmsghdr *message)
             packet->indev = ntohl(word);
             break;
         case NFQA_PAYLOAD:
-            packet->data = value;
-            packet->length = length;
+            data = value;
+            size = length;
             break;
         }
         at += NLA_ALIGN(attribute->nla_len);
     }
-    if (packet->data == NULL)
-        packet->data = end; /* a packet without a byte */
-    return known;
+    if (!known)
+        return 0;
+    packet->payload = PyBytes_FromStringAndSize(data, size);
+    return packet->payload == NULL ? -1 : 1;
+}
+
+/* Carry out what receive() has answered. */
+static int take_answer(Packet *packet, PyObject *value)
+{
+    long long answered = PyLong_AsLongLong(value);
+
+    if (answered == -1 && PyErr_Occurred())
+        return -1;
+    if (answered == KEEP)
+        return 0;
+    if (answered == DROP)
+        return answer(packet, NF_DROP);
+    if (answered < 0 || answered > UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "%lld is no answer", answered);
+        return -1;
+    }
+    packet->mark = (uint32_t)answered;
+    return answer(packet, NF_ACCEPT);
+}
+
+/* There was no memory to ask with, or the answer was none: nobody else will answer. */
+static void drop_lost(Packet *packet)
+{
+    PyObject *kind, *value, *trace;
+
+    PyErr_Fetch(&kind, &value, &trace);
+    if (answer(packet, NF_DROP) < 0)
+        PyErr_WriteUnraisable(packet->batch->receive);
+    PyErr_Restore(kind, value, trace);
 }
 
 static int hand_over(Batch *self, const struct nlmsghdr *message)
 {
     Packet *packet;
-    PyObject *done;
+    int known, done = -1;
 
     if (message->nlmsg_type == NLMSG_ERROR) { /* the answer to a verdict for a packet that is gone */
         self->failed++;
@@ -305,22 +341,27 @@ static int hand_over(Batch *self, const struct nlmsghdr *message)
     packet = make_packet(self);
     if (packet == NULL)
         return -1;
-    if (!read_message(packet, message)) {
-        Py_DECREF(packet);
-        return 0;
-    }
-    done = PyObject_CallOneArg(self->callback, (PyObject *)packet);
-    packet->data = NULL;
-    if (Py_REFCNT(packet) == 1 && self->spare == NULL) {
-        Py_CLEAR(packet->payload);
-        self->spare = packet;
+    known = read_message(packet, message);
+    if (known > 0) {
+        PyObject *mark = PyLong_FromUnsignedLong(packet->mark);
+        PyObject *arguments[] = {NULL, (PyObject *)packet, mark, packet->payload};
+        PyObject *value = NULL;
+
+        if (mark != NULL) {
+            value = PyObject_Vectorcall(self->receive, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+            Py_DECREF(mark);
+        }
+        if (value != NULL) {
+            done = take_answer(packet, value);
+            Py_DECREF(value);
+        }
     } else {
-        Py_DECREF(packet);
+        done = known;
     }
-    if (done == NULL)
-        return -1;
-    Py_DECREF(done);
-    return 0;
+    if (done < 0 && !packet->answered && Py_REFCNT(packet) == 1)
+        drop_lost(packet);
+    put_back(self, packet);
+    return done;
 }
 
 typedef struct {
@@ -335,7 +376,7 @@ static void keep_exception(Batch *self, Raised *kept)
         if (PyErr_ExceptionMatches(self->pause))
             PyErr_Clear();
         else
-            PyErr_WriteUnraisable(self->callback);
+            PyErr_WriteUnraisable(self->receive);
         return;
     }
     Py_CLEAR(kept->kind);
@@ -344,7 +385,7 @@ static void keep_exception(Batch *self, Raised *kept)
     PyErr_Fetch(&kept->kind, &kept->value, &kept->trace);
 }
 
-/* The whole chunk is handed over, whatever the callback raises: it cannot be put back. What was raised comes out
+/* The whole chunk is handed over, whatever receive() raises: it cannot be put back. What was raised comes out
  * when that is done and the verdicts are on their way. */
 static int hand_over_chunk(Batch *self, int count)
 {
@@ -374,7 +415,7 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
 
     (void)unused;
     if (self->running) {
-        PyErr_SetString(PyExc_RuntimeError, "run() was called from the callback");
+        PyErr_SetString(PyExc_RuntimeError, "run() was called from receive()");
         return NULL;
     }
     if (self->descriptor < 0) {
@@ -404,12 +445,12 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
 
 static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
 {
-    static char *keywords[] = {"descriptor", "number", "callback", "pause", NULL};
+    static char *keywords[] = {"descriptor", "number", "receive", "pause", NULL};
     unsigned short number;
     int descriptor;
-    PyObject *callback, *pause;
+    PyObject *receive, *pause;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHOO", keywords, &descriptor, &number, &callback, &pause))
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHOO", keywords, &descriptor, &number, &receive, &pause))
         return -1;
     if (self->in != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a Batch is made once");
@@ -427,8 +468,8 @@ static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
     }
     self->descriptor = descriptor;
     self->number = htons(number);
-    Py_INCREF(callback);
-    self->callback = callback;
+    Py_INCREF(receive);
+    self->receive = receive;
     Py_INCREF(pause);
     self->pause = pause;
     return 0;
@@ -436,7 +477,7 @@ static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
 
 static int batch_traverse(Batch *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->callback);
+    Py_VISIT(self->receive);
     Py_VISIT(self->pause);
     return 0;
 }
@@ -447,7 +488,7 @@ static int batch_clear(Batch *self)
 
     self->spare = NULL;
     Py_XDECREF(spare);
-    Py_CLEAR(self->callback);
+    Py_CLEAR(self->receive);
     Py_CLEAR(self->pause);
     return 0;
 }
@@ -465,7 +506,7 @@ static PyObject *batch_close(Batch *self, PyObject *unused)
 {
     (void)unused;
     if (self->running) {
-        PyErr_SetString(PyExc_RuntimeError, "close() was called from the callback");
+        PyErr_SetString(PyExc_RuntimeError, "close() was called from receive()");
         return NULL;
     }
     self->descriptor = -1;
@@ -482,9 +523,9 @@ static PyObject *batch_flush(Batch *self, PyObject *unused)
 }
 
 static PyMethodDef batch_methods[] = {
-    {"run", (PyCFunction)batch_run, METH_NOARGS, "Call the callback for every packet that waits."},
+    {"run", (PyCFunction)batch_run, METH_NOARGS, "Receive every packet that waits."},
     {"flush", (PyCFunction)batch_flush, METH_NOARGS, "Send the verdicts that a failed send has left."},
-    {"close", (PyCFunction)batch_close, METH_NOARGS, "Let go of the descriptor and the callback."},
+    {"close", (PyCFunction)batch_close, METH_NOARGS, "Let go of the descriptor and of receive()."},
     {NULL, NULL, 0, NULL},
 };
 

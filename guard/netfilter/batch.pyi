@@ -16,7 +16,7 @@ class Packet:
 
 class Batch:
     def __init__(
-        self, descriptor: int, number: int, callback: Callable[..., None], pause: type[BaseException]
+        self, descriptor: int, number: int, receive: Callable[..., int], pause: type[BaseException]
     ) -> None: ...
     @property
     def failed(self) -> int: ...

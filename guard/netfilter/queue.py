@@ -1,8 +1,8 @@
 """The packet queue: netfilterqueue, bound, sized, and told what to do when it is full.
 
-The daemon's callback receives netfilterqueue's own ``Packet``: one Python call per packet and none in
-between. The verdicts are the functions ``accept``, ``refuse`` and ``condemn``; whoever counts every
-microsecond may inline them. This file does not know why a packet is refused and reads no clock.
+For each packet there is one call, ``receive(packet, mark, payload)``, and its answer is the verdict: the
+mark with which the packet passes, ``DROP``, or ``KEEP`` for one that is answered later by its own methods.
+This file does not know why a packet is refused and reads no clock.
 
 Where the compiled module ``batch`` was built, it reads the packets and sends the verdicts, many to a system
 call, on the queue that netfilterqueue has bound; its packets have the same methods.
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from guard.core.verdict import Mode
 from guard.errors import NetfilterError
 from guard.netfilter import kernel, netlink
-from guard.netfilter.marks import ACCEPT_MASK, CONDEMNED, UNJUDGED
+from guard.netfilter.marks import make_condemned_mark
 
 if TYPE_CHECKING:
     from netfilterqueue import NetfilterQueue, Packet
@@ -40,33 +41,40 @@ _NF_INET_LOCAL_IN: Final = 1
 _FLAGS: Final = {Mode.MONITOR: netlink.NFQA_CFG_F_FAIL_OPEN, Mode.ENFORCE: 0}
 
 
-def accept(packet: Packet) -> None:
-    """Let an upstream packet pass: unjudged and condemned are cleared, foreign bits kept."""
-    packet.set_mark(packet.get_mark() & ACCEPT_MASK)
-    packet.accept()
+DROP: Final = -1
+"""The answer for a packet that is dropped. Its sender is not told, and offers a TCP segment again."""
+
+KEEP: Final = -2
+"""The answer for a packet that waits: whoever keeps it answers it, by its own methods."""
+
+Receive = Callable[["Packet", int, bytes], int]
+"""What is called for each packet, with its mark and its payload."""
 
 
-def pass_downstream(packet: Packet) -> None:
-    """Let a packet to the device pass with its mark as it is: a condemned connection is still reset."""
-    packet.accept()
+def condemn(mark: int, hook: int) -> int:
+    """Return the answer that refuses a packet and its flow.
 
-
-def refuse(packet: Packet) -> None:
-    """Drop the packet. Its sender is not told, and offers a TCP segment again."""
-    packet.drop()
-
-
-def condemn(packet: Packet) -> None:
-    """Refuse the packet and its flow: the rules answer with a reset and remember it in the connmark.
-
-    It stays unjudged, so it cannot leave even where a user's rule goes around the reset. On INPUT no
-    later hook would hold it back: there it is dropped, and ``reset`` tells both ends of a connection.
+    The rules answer it with a reset and remember it in the connmark. It stays unjudged, so it cannot leave
+    even where a user's rule goes around the reset. On INPUT no later hook would hold it back: there it is
+    dropped, and ``reset`` tells both ends of a connection.
     """
-    if packet.hook == _NF_INET_LOCAL_IN:
+    return DROP if hook == _NF_INET_LOCAL_IN else make_condemned_mark(mark)
+
+
+def give(packet: Packet, answer: int) -> None:
+    """Give a packet its answer by its own methods."""
+    if answer >= 0:
+        packet.set_mark(answer)
+        packet.accept()
+    elif answer == DROP:
         packet.drop()
-        return
-    packet.set_mark(packet.get_mark() | UNJUDGED | CONDEMNED)
-    packet.accept()
+    else:
+        packet.retain()
+
+
+def hand_over(receive: Receive, packet: Packet) -> None:
+    """Ask ``receive`` about a packet of netfilterqueue's, and do as it answers."""
+    give(packet, receive(packet, packet.get_mark(), packet.get_payload()))
 
 
 class Pause(Exception):  # noqa: N818  # leaves the queue's loop; no error
@@ -76,11 +84,10 @@ class Pause(Exception):  # noqa: N818  # leaves the queue's loop; no error
 class PacketQueue:
     """One kernel queue. Bind, run and close it from the same thread.
 
-    ``bind(callback, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
-    readable. ``callback(packet)`` gives each packet a verdict or keeps it with ``packet.retain()``.
-    Whatever it raises ends ``run`` and comes out of it, while the packets behind stay queued: a caller
-    with other work to do ends a batch so, by ``Pause``. A packet left without a verdict waits until
-    ``close``.
+    ``bind(receive, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
+    readable. ``receive`` answers for each packet. Whatever it raises ends ``run`` and comes out of it, while
+    the packets behind stay queued: a caller with other work to do ends a batch so, by ``Pause``. Who raises
+    has given the packet its answer before; one left without waits until ``close``.
     """
 
     def __init__(self, number: int) -> None:
@@ -88,9 +95,7 @@ class PacketQueue:
         self._queue: NetfilterQueue | None = None
         self._batch: Batch | None = None
 
-    def bind(
-        self, callback: Callable[[Packet], None], *, mode: Mode, maximum_length: int = MAXIMUM_LENGTH
-    ) -> None:
+    def bind(self, receive: Receive, *, mode: Mode, maximum_length: int = MAXIMUM_LENGTH) -> None:
         """Take the queue. NetfilterError when somebody has it, or the right is missing."""
         from netfilterqueue import NetfilterQueue
 
@@ -108,7 +113,7 @@ class PacketQueue:
                 warnings.simplefilter("ignore", RuntimeWarning)  # a smaller buffer than asked for serves too
                 queue.bind(
                     self.number,
-                    callback,
+                    partial(hand_over, receive),
                     max_len=maximum_length,
                     range=COPY_RANGE,
                     sock_len=RECEIVE_BUFFER_BYTES,
@@ -119,7 +124,7 @@ class PacketQueue:
                 f"queue {self.number} cannot be bound ({error}): give another number in network.queue"
             ) from error
         self._queue = queue
-        self._batch = _make_batch(queue.get_fd(), self.number, callback)
+        self._batch = _make_batch(queue.get_fd(), self.number, receive)
         self.set_mode(mode)
 
     def set_mode(self, mode: Mode) -> None:
@@ -131,7 +136,7 @@ class PacketQueue:
         return self._bound().get_fd()
 
     def run(self) -> None:
-        """Call the callback for every packet that waits; return when none does."""
+        """Receive every packet that waits; return when none does."""
         if self._batch is not None:
             self._batch.run()
         else:
@@ -166,10 +171,10 @@ class PacketQueue:
         return self._queue
 
 
-def _make_batch(descriptor: int, number: int, callback: Callable[[Packet], None]) -> Batch | None:
+def _make_batch(descriptor: int, number: int, receive: Receive) -> Batch | None:
     """Return the compiled loop, None where it was not built."""
     try:
         from guard.netfilter.batch import Batch
     except ImportError:
         return None
-    return Batch(descriptor, number, callback, Pause)
+    return Batch(descriptor, number, receive, Pause)

@@ -167,7 +167,7 @@ def force_rules(routed: Household) -> Iterator[tuple[Finding, str]]:
 def force_queue(routed: Household, tmp_path: Path) -> Iterator[tuple[Finding, str]]:
     yield network.check_queue(make(status=STATUS)), f"nobody reads queue {QUEUE}"
     queue = PacketQueue(QUEUE)
-    queue.bind(lambda packet: packet.accept(), mode=Mode.MONITOR)
+    queue.bind(lambda _packet, mark, _payload: mark, mode=Mode.MONITOR)
     try:
         assert network.check_queue(make(status=STATUS)).state is State.OK
         yield network.check_queue(make()), "is held by another program"

@@ -6,13 +6,13 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from guard.netfilter.queue import Pause
+from guard.netfilter.queue import DROP, KEEP, Pause, Receive
 from tests.built import build_batch
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NETLINK_NETFILTER = 12
 _NFNL_MSG_PACKET = 3 << 8
 _NFQA_PACKET_HDR = 1
+_NFQA_MARK = 3
+_NFQA_PAYLOAD = 10
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +38,25 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield kernel, queue
 
 
-def make_message(number: int) -> bytes:
-    """Return what the kernel says of a packet without a byte."""
-    attribute = struct.pack("=HHIHBx", 11, _NFQA_PACKET_HDR, socket.htonl(number), 0x0008, 2)
-    return struct.pack("=IHHIIBBH", 20 + len(attribute), _NFNL_MSG_PACKET, 0, 0, 0, 0, 0, 0) + attribute
+def make_message(number: int, *, mark: int = 0, payload: bytes = b"") -> bytes:
+    """Return what the kernel says of a packet."""
+    attributes = struct.pack("=HHIHBx", 11, _NFQA_PACKET_HDR, socket.htonl(number), 0x0008, 2)
+    attributes += struct.pack("=HHI", 8, _NFQA_MARK, socket.htonl(mark))
+    if payload:
+        padding = bytes(-len(payload) % 4)
+        attributes += struct.pack("=HH", 4 + len(payload), _NFQA_PAYLOAD) + payload + padding
+    return struct.pack("=IHHIIBBH", 20 + len(attributes), _NFNL_MSG_PACKET, 0, 0, 0, 0, 0, 0) + attributes
 
 
-def raise_in_turn(*faults: BaseException | None) -> Callable[[Packet], None]:
-    """Return a callback that raises these, one a packet."""
+def raise_in_turn(*faults: BaseException | None) -> Receive:
+    """Return what raises these, one a packet."""
     left = iter(faults)
 
-    def receive(_packet: Packet) -> None:
+    def receive(_packet: object, _mark: int, _payload: bytes) -> int:
         fault = next(left)
         if fault is not None:
             raise fault
+        return KEEP
 
     return receive
 
@@ -83,19 +90,20 @@ def test_a_fault_comes_out_of_the_chunk_that_a_pause_ended(
     loop.run()  # every packet of the chunk was handed over, none is left
 
 
-def test_the_queue_cannot_be_closed_from_its_callback(
+def test_the_queue_cannot_be_closed_while_it_is_read(
     batch: ModuleType, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     kernel, queue = pair
-    seen: list[Packet] = []
+    seen: list[int] = []
 
-    def receive(packet: Packet) -> None:
-        seen.append(packet)
+    def receive(_packet: object, mark: int, _payload: bytes) -> int:
+        seen.append(mark)
         loop.close()
+        return KEEP
 
     loop = batch.Batch(queue.fileno(), 7, receive, Pause)
     kernel.send(make_message(1))
-    with pytest.raises(RuntimeError, match="from the callback"):
+    with pytest.raises(RuntimeError, match="called from receive"):
         loop.run()
     assert len(seen) == 1
     loop.close()
@@ -108,7 +116,7 @@ def test_what_a_failed_send_left_goes_with_the_next_flush(
 ) -> None:
     kernel, queue = pair
     kernel.send(make_message(1))
-    loop = batch.Batch(queue.fileno(), 7, lambda packet: packet.drop(), Pause)
+    loop = batch.Batch(queue.fileno(), 7, lambda *_: DROP, Pause)
     with pytest.raises(OSError, match="Errno"):
         loop.run()
     with pytest.raises(OSError, match="Errno"):
@@ -124,3 +132,43 @@ def test_what_a_failed_send_left_goes_with_the_next_flush(
     assert loop.failed == 1, "it was sent once"
     loop.close()
     loop.flush()
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"), [(None, TypeError), ("pass", TypeError), (-3, ValueError), (1 << 32, ValueError)]
+)
+def test_what_is_no_answer_drops_the_packet_and_says_so(
+    batch: ModuleType,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    fault: type[Exception],
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: unraisable.append(report.exc_type))
+    kernel, queue = pair
+    kernel.send(make_message(1))
+    loop = batch.Batch(queue.fileno(), 7, lambda *_: answer, Pause)
+    with pytest.raises(fault):
+        loop.run()
+    assert unraisable == [OSError], "there was a verdict to send"
+
+
+def test_each_packet_comes_with_its_mark_and_its_payload_and_keeps_both(
+    batch: ModuleType, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    kernel, queue = pair
+    seen: list[tuple[Packet, int, bytes]] = []
+
+    def receive(packet: Packet, mark: int, payload: bytes) -> int:
+        seen.append((packet, mark, payload))
+        return KEEP
+
+    for number in range(3):
+        kernel.send(make_message(number, mark=0x81000000 + number, payload=b"packet %d" % number))
+    loop = batch.Batch(queue.fileno(), 7, receive, Pause)
+    loop.run()
+    for number, (packet, mark, payload) in enumerate(seen):
+        assert (mark, payload) == (0x81000000 + number, b"packet %d" % number)
+        assert (packet.get_mark(), packet.get_payload(), packet.hook) == (mark, payload, 2)
+    assert len(seen) == 3

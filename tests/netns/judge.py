@@ -17,8 +17,8 @@ from tests.netns.household import QUEUE, Namespace
 if TYPE_CHECKING:
     from netfilterqueue import Packet
 
-Verdict = Callable[["Packet"], None]
-Script = Callable[["Seen"], Verdict]
+Script = Callable[["Seen"], int]
+"""What answers a packet, as ``queue.Receive`` does."""
 
 
 LOCAL_IN, FORWARD, LOCAL_OUT = 1, 2, 3  # netfilter's hooks
@@ -37,25 +37,25 @@ class Seen:
         return marks.is_upstream(self.mark)
 
 
-def accept_all(seen: Seen) -> Verdict:
-    return queue.accept if seen.upstream else queue.pass_downstream
+def accept_all(seen: Seen) -> int:
+    return seen.mark & marks.ACCEPT_MASK if seen.upstream else seen.mark
 
 
 def condemn_text(text: bytes) -> Script:
     """Return a script that condemns what contains ``text`` and, like the engine, the flow's rest."""
     condemned: set[bytes] = set()
 
-    def script(seen: Seen) -> Verdict:
+    def script(seen: Seen) -> int:
         if not seen.upstream:
-            return queue.pass_downstream
+            return seen.mark
         header = 20 if seen.payload[0] >> 4 == 4 else 40
         ports, flags = seen.payload[header : header + 4], seen.payload[header + 13]
         if flags & 0x02:
             condemned.discard(ports)
         if text in seen.payload or ports in condemned:
             condemned.add(ports)
-            return queue.condemn
-        return queue.accept
+            return queue.condemn(seen.mark, seen.hook)
+        return accept_all(seen)
 
     return script
 
@@ -63,10 +63,10 @@ def condemn_text(text: bytes) -> Script:
 def condemn_packets(text: bytes) -> Script:
     """Return a script that condemns what contains ``text`` and, unlike the engine, nothing else."""
 
-    def script(seen: Seen) -> Verdict:
+    def script(seen: Seen) -> int:
         if not seen.upstream:
-            return queue.pass_downstream
-        return queue.condemn if text in seen.payload else queue.accept
+            return seen.mark
+        return queue.condemn(seen.mark, seen.hook) if text in seen.payload else accept_all(seen)
 
     return script
 
@@ -116,7 +116,7 @@ class Judge:
             self._failure = error
             self._bound.set()
 
-    def _judge(self, packet: Packet) -> None:
-        seen = Seen(packet.get_mark(), packet.hook, packet.get_payload())
+    def _judge(self, packet: Packet, mark: int, payload: bytes) -> int:
+        seen = Seen(mark, packet.hook, payload)
         self.seen.append(seen)
-        self.script(seen)(packet)
+        return self.script(seen)

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from guard.core.verdict import Mode
 from guard.losses import LossWatch
-from guard.netfilter.queue import PacketQueue
+from guard.netfilter.queue import KEEP, PacketQueue
 from guard.telemetry.log import Log
 from guard.telemetry.metrics import make_registry
 from tests.built import BATCH, build_batch
@@ -39,9 +39,9 @@ def drive(home: Household, scene: Callable[[PacketQueue, list[Packet]], None]) -
     """Let a datagram of the Echo wait in a queue of the gate's; ``scene`` goes on from there."""
     waiting: list[Packet] = []
 
-    def keep(packet: Packet) -> None:
-        packet.retain()
+    def keep(packet: Packet, _mark: int, _payload: bytes) -> int:
         waiting.append(packet)
+        return KEEP
 
     home.gate.run(
         "iptables",
