@@ -36,6 +36,7 @@ from guard.core.tls import (
     RECORD_HEADER_BYTES,
     ContentType,
     Framing,
+    Record,
     RecordStream,
 )
 from guard.core.verdict import Reason
@@ -58,20 +59,41 @@ class VoiceListener(Protocol):
         ...
 
 
+class Handshake:
+    """What a client has sent on its way to the Finished, by kind; afterwards nobody asks.
+
+    ``hello_cap``: bytes of hellos that it may send; twice as many once its server asked for another
+    (``retried``). Of a ClientHello nothing is kept but whether it offered ``early_data``.
+    """
+
+    __slots__ = (
+        "ccs",
+        "certificate_bytes",
+        "certificate_records",
+        "early_data",
+        "flight_bytes",
+        "hello_bytes",
+        "hello_cap",
+        "retried",
+    )
+
+    def __init__(self, hello_cap: int) -> None:
+        self.ccs = 0  # ChangeCipherSpecs
+        self.certificate_bytes = self.certificate_records = 0
+        self.flight_bytes = 0
+        self.hello_bytes = 0
+        self.hello_cap = hello_cap
+        self.early_data = self.retried = False
+
+
 class Conversation:
     """The TLS state of one connection, as far as the wire shows it."""
 
     __slots__ = (
         "_alerts",
         "_bucket",
-        "_ccs",
-        "_certificate_bytes",
-        "_certificate_records",
-        "_early_data",
-        "_flight_bytes",
+        "_handshake",
         "_handshakes",
-        "_hello_bytes",
-        "_hello_cap",
         "_last_beat",
         "_lengths",
         "_listener",
@@ -87,7 +109,6 @@ class Conversation:
         "heartbeat_reply",
         "probe_at",
         "server",
-        "suite",
         "version",
         "voice",
     )
@@ -100,32 +121,31 @@ class Conversation:
         *,
         from_start: bool,
         listener: VoiceListener | None = None,
+        records: list[Record] | None = None,
     ) -> None:
+        """Begin; ``records`` will collect the headers of the client's records."""
         framing = Framing.START if from_start else Framing.UNKNOWN
         self._policy = policy
         self._bucket = bucket  # the device's heartbeats
         self._handshakes = handshakes  # and its bytes of handshakes
         self._listener = listener
-        self.client = RecordStream(self._on_client_record, framing)
-        self.server = RecordStream(self._on_server_record, framing)
+        self.client = RecordStream(self, framing, records)
+        self.server = RecordStream(self, framing)
         if from_start:
             self.client.sink = bytearray()
             self.server.sink = bytearray()
-        self._early_data = False  # offered in the ClientHello, of which nothing else is kept
         self.version = 0  # negotiated; 0 until the ServerHello was read
-        self.suite: Suite | None = None
-        self.finished = False
         self.gap_reason = Reason.MIDSTREAM  # why framing had to be inferred
-        self.heartbeat_reply = False
         self.voice: VoiceRun | None = None  # from the first record of a voice's length on
         self.burst: Burst | None = None  # where all of the application data is looked at: ``observe``
         self.probe_at = _NEVER  # when the last record came with which a voice may begin
         self._pre_roll_at = _NEVER  # when the last record came that may hold a whole pre-roll
+        # until the client's Finished
+        self._handshake = Handshake(policy.hello_bytes) if from_start else None
+        self._alerts = 0
         self._malformed = False
-        self._hello_bytes = self._flight_bytes = 0
-        self._hello_cap = policy.hello_bytes
-        self._ccs = self._alerts = 0
-        self._certificate_bytes = self._certificate_records = 0
+        self.finished = False
+        self.heartbeat_reply = False
         self._lengths = infer_lengths(policy)
         if not from_start:
             self.server.asked = self._lengths.of_server
@@ -136,14 +156,21 @@ class Conversation:
         self._pings_owed = 0  # PINGs of the server that the device may answer
 
     @property
+    def suite(self) -> Suite | None:
+        """Return the negotiated suite; None until the ServerHello was read, and for one that is not known."""
+        return self._lengths.suite
+
+    @property
     def reason(self) -> Reason | None:
         """Say why the last record was application data; None where it simply is."""
         return self.client.reason
 
     # -- the client's records --------------------------------------------------------------------
 
-    def _on_client_record(self, content_type: int, length: int, now: float) -> int:
+    def judge_record(self, stream: RecordStream, content_type: int, length: int, now: float) -> int:
         """Judge a record by its header; what is a handshake is charged here, whatever order it came in."""
+        if stream is self.server:
+            return self._judge_server_record(content_type, length)
         flags = self._lengths.of_client[length]
         if content_type == _APPLICATION_DATA and self.finished and not flags & MAY_BE_BEAT:
             self.client.reason = None
@@ -165,35 +192,35 @@ class Conversation:
             )
         if not self.version:
             self._read_hellos()
+        handshake = self._handshake
         if content_type == _APPLICATION_DATA:
-            return self._beat_or_app_data(length, now) if self.finished else self._before_finished(length)
+            if handshake is None:
+                return self._beat_or_app_data(length, now)
+            return self._before_finished(handshake, length)
         if self._malformed:
             return self._app_data(Reason.BAD_HANDSHAKE)
         if content_type == _ALERT:
-            return self._count_alert(length)
-        if self.finished:
+            return self._count_alert(length, encrypted=handshake is None or handshake.ccs > 0)
+        if handshake is None:
             return self._app_data(Reason.HANDSHAKE_CAP)
+        policy = self._policy
         if content_type == _CHANGE_CIPHER_SPEC:
-            self._ccs += 1
-            allowed = length == 1 and self._ccs <= self._policy.change_cipher_specs
-        elif self._ccs and self.version != TLS_1_3 and not self._retried:
+            handshake.ccs += 1
+            allowed = length == 1 and handshake.ccs <= policy.change_cipher_specs
+        elif handshake.ccs and self.version != TLS_1_3 and (self.version or not handshake.retried):
             self._finish()  # RFC 5246, 7.4.9: right after the ChangeCipherSpec
-            allowed = length <= self._policy.finished_bytes
+            allowed = length <= policy.finished_bytes
         elif self.version:
-            self._flight_bytes += RECORD_HEADER_BYTES + length  # or empty records would be free
-            allowed = self.version != TLS_1_3 and self._flight_bytes <= self._policy.flight_bytes
+            handshake.flight_bytes += RECORD_HEADER_BYTES + length  # or empty records would be free
+            allowed = self.version != TLS_1_3 and handshake.flight_bytes <= policy.flight_bytes
         else:
-            self._hello_bytes += RECORD_HEADER_BYTES + length
-            allowed = self._hello_bytes <= self._hello_cap
+            handshake.hello_bytes += RECORD_HEADER_BYTES + length
+            allowed = handshake.hello_bytes <= handshake.hello_cap
         return KIND_HANDSHAKE if allowed else self._app_data(Reason.HANDSHAKE_CAP)
 
-    @property
-    def _retried(self) -> bool:
-        return self._hello_cap > self._policy.hello_bytes and not self.version
-
-    def _before_finished(self, length: int) -> int:
+    def _before_finished(self, handshake: Handshake, length: int) -> int:
         """Judge record 23 before the client's Finished: in TLS 1.3 it may be that, or a certificate."""
-        if self._early_data:
+        if handshake.early_data:
             return self._app_data(Reason.EARLY_DATA)
         suite = self.suite
         if suite is None or self.version != TLS_1_3 or self._malformed:
@@ -201,11 +228,11 @@ class Conversation:
         if length == suite.finished_length:
             self._finish()
             return KIND_HANDSHAKE
-        self._certificate_records += 1
-        self._certificate_bytes += length
+        handshake.certificate_records += 1
+        handshake.certificate_bytes += length
         if (
-            self._certificate_records <= 2  # Certificate, CertificateVerify (RFC 8446, 4.4)
-            and self._certificate_bytes <= self._policy.client_certificate_bytes
+            handshake.certificate_records <= 2  # Certificate, CertificateVerify (RFC 8446, 4.4)
+            and handshake.certificate_bytes <= self._policy.client_certificate_bytes
         ):
             return KIND_HANDSHAKE
         self._finish()  # whatever follows, it is no handshake any more
@@ -213,12 +240,13 @@ class Conversation:
 
     def _finish(self) -> None:
         self.finished = True
+        self._handshake = None
         if self.version:
             self._ask()
 
-    def _count_alert(self, length: int) -> int:
+    def _count_alert(self, length: int, *, encrypted: bool) -> int:
         expected = _ALERT_BYTES
-        if self.finished or self._ccs:
+        if encrypted:
             if self.suite is None:
                 return self._app_data(Reason.HANDSHAKE_CAP)
             expected = self.suite.get_length(_ALERT_BYTES)
@@ -304,7 +332,7 @@ class Conversation:
 
     # -- the server's records --------------------------------------------------------------------
 
-    def _on_server_record(self, content_type: int, length: int, _now: float) -> int:
+    def _judge_server_record(self, content_type: int, length: int) -> int:
         if not self.version and self.server.sink is not None:
             self._read_hellos()
         # Without the suite a PING cannot be told from other small frames: nothing is owed for it then.
@@ -325,7 +353,8 @@ class Conversation:
         if sink is not None:
             outcome, client_hello = parse_client_hello(sink)
             if outcome is not Outcome.NEED_MORE:
-                self._early_data = client_hello is not None and client_hello.early_data
+                if self._handshake is not None:
+                    self._handshake.early_data = client_hello is not None and client_hello.early_data
                 self._malformed = outcome is Outcome.MALFORMED and bool(sink)
                 self.client.sink = None
         sink = self.server.sink
@@ -338,14 +367,16 @@ class Conversation:
         if server_hello is None:
             return
         if server_hello.retry:
-            self._hello_cap = 2 * self._policy.hello_bytes
+            if self._handshake is not None:
+                self._handshake.retried = True
+                self._handshake.hello_cap = 2 * self._policy.hello_bytes
             self.server.sink = bytearray()
             return
         self.version = server_hello.version
-        self.suite = get_suite(
+        suite = get_suite(
             server_hello.version, server_hello.cipher_suite, encrypt_then_mac=server_hello.encrypt_then_mac
         )
-        self._lengths = get_lengths(self._policy.heartbeats, self.suite)
+        self._lengths = get_lengths(self._policy.heartbeats, suite)
         self.server.asked = self._lengths.of_server
         if self.finished:
             self._ask()

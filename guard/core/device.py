@@ -107,7 +107,12 @@ class Device:
         self.watch = VoiceWatch(name, policy, self.context, notices)
         buckets = self.judge.buckets
         self.flows = FlowTable(
-            policy, buckets["heartbeat"], buckets["handshake"], self.hear_voice, observed=settings.balanced
+            policy,
+            buckets["heartbeat"],
+            buckets["handshake"],
+            self.hear_voice,
+            facts.records,
+            observed=settings.balanced,
         )
         self.counts_up = Counts()
         self.counts_down = Counts()

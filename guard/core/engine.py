@@ -18,7 +18,7 @@ from typing import Final
 from guard.core.context import NEVER
 from guard.core.device import Device
 from guard.core.event import Event
-from guard.core.facts import NO_RECORDS, DeviceSettings, DeviceStatus, Facts
+from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
 from guard.core.judge import AWAITING
 from guard.core.notice import Notice, Notices
@@ -103,7 +103,8 @@ class Engine:
         facts = self.facts
         facts.packet_id += 1
         facts.direction = direction
-        facts.records = NO_RECORDS
+        if facts.records:
+            facts.records.clear()
         try:
             state = self._devices[device]
             octets = len(packet)
@@ -148,8 +149,6 @@ class Engine:
                             server = flow.server
                             server.receive(packet, offset, offset + size, now)
                             down.next_seq = (seq + size) & MASK
-                            if server.records:
-                                server.records.clear()
                         else:
                             flow.receive_downstream(packet, offset, size, seq, now, state.get_room(flow))
                     elif flow.down is None:
@@ -181,9 +180,6 @@ class Engine:
                                 answer = judge_payload(state, flow, size, kinds, reason, now, reply=reply)
                         else:
                             answer = receive_payload(state, flow, packet, offset, size, seq, now)
-                        if client.records:
-                            facts.records = client.records
-                            client.records = []
                     reset_at = flow.reset_at
                     along = None
                     if answer is AWAITING and flow.held_seq is not None:

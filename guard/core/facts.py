@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from guard.core.event import MuteState
 from guard.core.flow import Flow
 from guard.core.tls import Record
 from guard.core.verdict import Direction, Reason
-
-NO_RECORDS: Final[list[Record]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +66,4 @@ class Facts:
         self.protocol = 0  # of a packet without a flow
         self.key = b""  # likewise
         self.payload_bytes = 0  # transport payload by the IP length
-        self.records = NO_RECORDS
+        self.records: list[Record] = []

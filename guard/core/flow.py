@@ -15,7 +15,7 @@ from guard.core.classify import Conversation
 from guard.core.packet import TCP, format_key, reverse_key
 from guard.core.policy import Policy
 from guard.core.tcp import MASK, Ledger, Reassembly, Stream, distance
-from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing
+from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing, Record
 from guard.core.verdict import Reason
 
 _FRAMED: Final = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
@@ -28,7 +28,6 @@ class Flow:
     """One TCP connection; ``key`` is as on the device's packets."""
 
     __slots__ = (
-        "_ledger",
         "_on_voice",
         "answered",
         "answers",
@@ -62,17 +61,17 @@ class Flow:
         *,
         isn: int | None,
         on_voice: VoiceHeard,
+        records: list[Record],
     ) -> None:
         self.key = key
         self.life = life
         self.isn = isn  # of the device's SYN, None for a flow first seen in mid-stream
         self.name: str | None = None  # made when asked for
-        self._ledger = ledger
         self.up = Stream(next_seq, ledger)
         self.down: Reassembly | None = None  # from the peer's first packet on
         self._on_voice = on_voice
         self.conversation = Conversation(
-            policy, bucket, handshakes, from_start=isn is not None, listener=self
+            policy, bucket, handshakes, from_start=isn is not None, listener=self, records=records
         )
         self.client = self.conversation.client
         self.server = self.conversation.server
@@ -82,9 +81,9 @@ class Flow:
         self.inbound = False  # opened by the peer: the device is the server
         self.closed = False  # FIN or RST seen
         self.condemned = False  # refused at flow scope: nothing passes any more
-        self.reset_at: float | None = None  # monitor mode: when enforce would have condemned it
         self.lineage = False  # opened inside an interaction
         self.answers = False  # sent a voice inside an interaction: what comes back is the answer
+        self.reset_at: float | None = None  # monitor mode: when enforce would have condemned it
         self.held_seq: int | None = None  # the first byte that waits for a wake word
         self.last_seen = 0.0
 
@@ -146,7 +145,7 @@ class Flow:
 
     def begin_downstream(self, seq: int) -> Reassembly:
         """Take ``seq`` as the peer's first sequence number."""
-        self.down = Reassembly(seq, self._ledger)
+        self.down = Reassembly(seq, self.up.ledger)
         return self.down
 
     def receive_downstream(
@@ -174,8 +173,6 @@ class Flow:
             its_seq, its_packet, its_start, its_length, _ = chunk
             server.receive(its_packet, its_start, its_start + its_length, now)
             down.next_seq = (its_seq + its_length) & MASK
-        if server.records:
-            server.records.clear()
 
     def forget_bytes(self) -> None:
         """Drop everything that is kept in memory."""
@@ -214,6 +211,7 @@ class FlowTable:
         "_observed",
         "_on_voice",
         "_policy",
+        "_records",
         "by_key",
         "handshakes",
         "heartbeats",
@@ -226,15 +224,20 @@ class FlowTable:
         heartbeats: TokenBucket,
         handshakes: TokenBucket,
         on_voice: VoiceHeard,
+        records: list[Record],
         *,
         observed: bool,
     ) -> None:
-        """``observed``: all application data may use a budget, so all of it is looked at."""
+        """``observed``: all application data may use a budget, so all of it is looked at.
+
+        ``records`` collects the headers of all records of the device.
+        """
+        self._records = records
         self._policy = policy
         self._on_voice = on_voice
         self._observed = observed
         self.by_key: dict[bytes, Flow] = {}  # either direction's
-        self._lives: dict[bytes, int] = {}
+        self._lives: dict[bytes, int] = {}  # of flows that are gone
         # condemned flows that may keep bytes, so that nobody has to look for them; a dict, for its order
         self._condemned: dict[Flow, None] = {}
         self.heartbeats = heartbeats
@@ -257,7 +260,8 @@ class FlowTable:
 
     def get_life(self, key: bytes) -> int:
         """Return which life a tuple is in, or would be in as a flow in mid-stream."""
-        return self._lives.get(key, 1)
+        flow = self.by_key.get(key)
+        return self._lives.get(key, 1) if flow is None else flow.life
 
     def open(self, key: bytes, next_seq: int, *, isn: int | None) -> Flow | None:
         """Begin the next life of a tuple; None when the table is full."""
@@ -266,13 +270,9 @@ class FlowTable:
             self.remove(old)
         elif len(self) >= self._policy.max_flows:
             return None
-        life = self._lives.pop(key, 0) + 1
-        self._lives[key] = life
-        if len(self._lives) > MAX_LIVES:
-            del self._lives[next(iter(self._lives))]
         flow = Flow(
             key,
-            life,
+            self._lives.pop(key, 0) + 1,
             next_seq,
             self._policy,
             self.heartbeats,
@@ -280,6 +280,7 @@ class FlowTable:
             self.ledger,
             isn=isn,
             on_voice=self._on_voice,
+            records=self._records,
         )
         if self._observed:
             flow.conversation.observe()
@@ -291,6 +292,9 @@ class FlowTable:
         """Forget a flow (its number of lives is kept)."""
         self.by_key.pop(flow.key, None)
         self.by_key.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
+        self._lives[flow.key] = flow.life
+        if len(self._lives) > MAX_LIVES:
+            del self._lives[next(iter(self._lives))]
         flow.forget_bytes()
         self._condemned.pop(flow, None)
 

@@ -29,9 +29,10 @@ class Lengths:
     MAY_BE_VOICE, MAY_BE_PRE_ROLL, 0 for nothing. Bytes, since most records ask for nothing else.
     """
 
-    __slots__ = ("beats", "control", "of_client", "of_server", "voice")
+    __slots__ = ("beats", "control", "of_client", "of_server", "suite", "voice")
 
     def __init__(self, beats: dict[int, Heartbeat], suite: Suite | None) -> None:
+        self.suite = suite
         self.beats = beats
         self.voice = get_voice_lengths(suite)
         self.control = UNKNOWN_CONTROL_LENGTH if suite is None else suite.get_length(CONTROL_BYTES)

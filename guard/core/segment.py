@@ -63,9 +63,6 @@ def receive_up(
         answer = receive_payload(device, flow, packet, offset, size, seq, now)
         if flags & FIN:
             flow.up.finish((seq + size) & MASK)
-        if flow.client.records:
-            device.facts.records = flow.client.records
-            flow.client.records = []
     if (
         flow.condemned
         or flow.reset_at is not None

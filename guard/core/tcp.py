@@ -44,10 +44,10 @@ class Ledger:
 class Reassembly:
     """What came beyond a gap in one direction. ``next_seq`` is the first byte that has not been seen."""
 
-    __slots__ = ("_ledger", "gap_bytes", "next_seq", "pending")
+    __slots__ = ("gap_bytes", "ledger", "next_seq", "pending")
 
     def __init__(self, next_seq: int, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self.next_seq = next_seq
         # beyond a gap, sorted by seq, kinds 0. Most streams never have one, and an empty list takes 56 bytes
         self.pending: list[Chunk] | tuple[()] = ()
@@ -67,7 +67,7 @@ class Reassembly:
             self.pending = pending = []
         pending.insert(at, (seq, packet, start, length, 0))
         self.gap_bytes += kept
-        self._ledger.kept_bytes += kept
+        self.ledger.kept_bytes += kept
         return True
 
     def take_pending(self) -> Chunk | None:
@@ -80,14 +80,14 @@ class Reassembly:
             del self.pending[0]
             kept = len(packet) + CHUNK_BYTES
             self.gap_bytes -= kept
-            self._ledger.kept_bytes -= kept
+            self.ledger.kept_bytes -= kept
             if seen < length:
                 return self.next_seq, packet, start + seen, length - seen, 0
         return None
 
     def forget_pending(self) -> None:
         """Drop what was put aside."""
-        self._ledger.kept_bytes -= self.gap_bytes
+        self.ledger.kept_bytes -= self.gap_bytes
         self.gap_bytes = 0
         self.pending = ()
 
@@ -120,7 +120,7 @@ class Stream(Reassembly):
         self.chunks.append((seq, packet, start, length, kinds))
         kept = len(packet) + CHUNK_BYTES
         self.unacked_bytes += kept
-        self._ledger.kept_bytes += kept
+        self.ledger.kept_bytes += kept
         self.next_seq = (seq + length) & MASK
 
     def finish(self, seq: int) -> None:
@@ -172,7 +172,7 @@ class Stream(Reassembly):
     def forget_seen(self) -> None:
         """Drop every chunk; from here on nothing is known of those bytes."""
         self.chunks.clear()
-        self._ledger.kept_bytes -= self.unacked_bytes
+        self.ledger.kept_bytes -= self.unacked_bytes
         self.unacked_bytes = 0
         self.floor_seq = self.next_seq
 
@@ -194,7 +194,7 @@ class Stream(Reassembly):
         if gone:
             del chunks[:gone]
             self.unacked_bytes -= kept
-            self._ledger.kept_bytes -= kept
+            self.ledger.kept_bytes -= kept
 
     def compare(self, seq: int, packet: bytes, start: int, length: int) -> tuple[bool, int, int]:
         """Compare bytes at ``seq``, all of them before ``next_seq``, with what was seen there.

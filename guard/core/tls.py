@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from guard.core.hello import MAX_HELLO_BYTES
 from guard.core.verdict import Reason
@@ -75,17 +75,34 @@ class Record(NamedTuple):
 _app_data: Final[list[Record | None]] = [None] * (MAX_RECORD_BYTES + 1)
 
 
+def _make_record(content_type: int, length: int) -> Record:
+    if content_type != ContentType.APPLICATION_DATA:
+        return Record(content_type, length)
+    made = _app_data[length]
+    if made is None:
+        made = _app_data[length] = Record(content_type, length)
+    return made
+
+
 def is_record_header(content_type: int, version: int, length: int) -> bool:
     """Say whether these can be the header of a TLS record (versions SSL 3.0 to TLS 1.3)."""
     return 20 <= content_type <= 23 and 0x0300 <= version <= 0x0304 and length <= MAX_RECORD_BYTES
 
 
+class RecordJudge(Protocol):
+    """Whoever knows what a record is."""
+
+    def judge_record(self, stream: RecordStream, content_type: int, length: int, now: float) -> int:
+        """Return the KIND of the record that begins in ``stream``."""
+        ...
+
+
 class RecordStream:
     """Frame one direction of a TLS connection.
 
-    ``on_record(content_type, length, now)`` is asked once for each record, when its header is complete, and
-    answers with the KIND of its bytes. ``records`` collects the headers that are complete; whoever reads it
-    empties it. While ``sink`` is a bytearray, bodies of handshake records go there, for the hello parsers.
+    ``judge`` is asked once for each record, when its header is complete. The list ``records``, where there is
+    one, collects those headers; whoever reads it empties it. While ``sink`` is a bytearray, bodies of
+    handshake records go there, for the hello parsers.
     """
 
     __slots__ = (
@@ -93,8 +110,8 @@ class RecordStream:
         "content_type",
         "framing",
         "header",
+        "judge",
         "kind",
-        "on_record",
         "reason",
         "records",
         "remaining",
@@ -103,18 +120,18 @@ class RecordStream:
         "unlisted",
     )
 
-    def __init__(self, on_record: Callable[[int, int, float], int], framing: Framing) -> None:
-        self.on_record = on_record
+    def __init__(self, judge: RecordJudge, framing: Framing, records: list[Record] | None = None) -> None:
+        self.judge = judge
         self.framing = framing
         self.content_type = 0  # of the current record
         self.kind = KIND_APP_DATA  # of the current record
         self.remaining = 0  # bytes of the current record that have not been seen
         self.header = b""  # the part of a header that has been seen
-        # by length of a record 23: 0 where it is application data without a word; None: all are asked about
+        # by length of a record 23: 0 where it is application data without a word; None: the judge is asked
         self.asked: bytes | None = None
         self.reason: Reason | None = None  # why the last record was application data, None where it simply is
         self.resolved = 0  # the KIND of a record whose header began in an earlier call, else 0
-        self.records: list[Record] = []
+        self.records = records
         self.sink: bytearray | None = None
         self.unlisted: Record | None = None  # a TENTATIVE record, until it is complete or confirmed
 
@@ -153,7 +170,7 @@ class RecordStream:
             return self._frame(data, start, end, now)
         # The common case, whole headers on known boundaries: what _frame does, without its questions.
         kinds = 0
-        asked = self.asked
+        asked, records = self.asked, self.records
         if remaining:
             kinds = self.kind
             start += remaining
@@ -169,18 +186,13 @@ class RecordStream:
             ):
                 break
             self.content_type = content_type
-            if content_type == 23:
-                record = _app_data[length]
-                if record is None:
-                    record = _app_data[length] = Record(23, length)
-            else:
-                record = Record(content_type, length)
-            self.records.append(record)
+            if records is not None:
+                records.append(_make_record(content_type, length))
             if asked is not None and content_type == 23 and not asked[length]:
                 self.reason = None
                 self.kind = kind = KIND_APP_DATA
             else:
-                self.kind = kind = self.on_record(content_type, length, now)
+                self.kind = kind = self.judge.judge_record(self, content_type, length, now)
             kinds |= kind
             start += RECORD_HEADER_BYTES + length
             if start >= end:
@@ -228,14 +240,15 @@ class RecordStream:
             self.framing = _UNKNOWN if inferred else _OPAQUE
             return KIND_APP_DATA
         self._list_tentative()
-        self.records.append(Record(content_type, length))
+        if self.records is not None:
+            self.records.append(_make_record(content_type, length))
         if self.framing is _START:
             self.framing = _FRAMED
         elif self.framing is _TENTATIVE:
             self.framing = _INFERRED
         self.content_type = content_type
         self.remaining = length
-        self.kind = kind = self.on_record(content_type, length, now)
+        self.kind = kind = self.judge.judge_record(self, content_type, length, now)
         return kind
 
     def _judge_split(self, now: float) -> int:
@@ -245,5 +258,6 @@ class RecordStream:
 
     def _list_tentative(self) -> None:
         if self.unlisted is not None:
-            self.records.append(self.unlisted)
+            if self.records is not None:
+                self.records.append(self.unlisted)
             self.unlisted = None

@@ -233,13 +233,14 @@ def test_condemned_flows_give_way_to_live_ones() -> None:
 def test_a_fault_in_the_engine_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = Conversation().establish()
 
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("forced")
+    class Broken:
+        def judge_record(self, *_: object) -> int:
+            raise ZeroDivisionError("forced")
 
     flow = talk.engine.facts.flow
     assert flow is not None
-    monkeypatch.setattr(flow.client, "on_record", fail)
-    monkeypatch.setattr(flow.server, "on_record", fail)
+    monkeypatch.setattr(flow.client, "judge", Broken())
+    monkeypatch.setattr(flow.server, "judge", Broken())
     talk.wake()
     assert talk.up(PAYLOADS["ping"]) == "app_data expected refuse packet engine_error"
     assert talk.engine.engine_errors == 1

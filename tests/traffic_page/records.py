@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from guard.capture import Capture, Interface
+from guard.core import tls
 from guard.core.packet import SYN, TCP, UDP, get_ports, parse_packet, reverse_key
 from guard.core.tcp import MASK, distance
 from guard.core.tls import Framing, RecordStream
@@ -71,7 +72,9 @@ class _Side:
         self._flow, self._up = flow, up
         self._next = next_seq
         self._later: dict[int, tuple[bytes, int, int]] = {}
-        self.stream = RecordStream(_ignore, Framing.START if from_start else Framing.UNKNOWN)
+        self._records: list[tls.Record] = []
+        framing = Framing.START if from_start else Framing.UNKNOWN
+        self.stream = RecordStream(self, framing, self._records)
         if from_start and up:
             self.stream.sink = bytearray()
 
@@ -91,13 +94,12 @@ class _Side:
 
     def _frame(self, packet: bytes, start: int, end: int, now: float) -> None:
         self.stream.receive(packet, start, end, now)
-        found = [Record(now, self._up, kind, length) for kind, length in self.stream.records]
-        self._flow.records += found
-        self.stream.records.clear()
+        self._flow.records += [Record(now, self._up, kind, length) for kind, length in self._records]
+        self._records.clear()
 
-
-def _ignore(_kind: int, _length: int, _now: float) -> int:
-    return 0
+    def judge_record(self, _stream: RecordStream, _kind: int, _length: int, _now: float) -> int:
+        """Take no notice."""
+        return 0
 
 
 def read(path: Path, device: str) -> Session:
