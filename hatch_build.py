@@ -29,6 +29,10 @@ BATCH = "guard/netfilter/batch.c"
 GROUP = "guard.compiled"
 """The library that all of mypyc's modules share is ``guard/compiled__mypyc``."""
 
+NEAR = ["-fvisibility=hidden", "-fno-plt"]
+"""Calls within a library go straight to their function, and calls to Python by one jump: what is not exported
+can be bound, and put in line, when it is compiled."""
+
 REQUIRED = ["mypy>=2.4,<2.5", "setuptools>=65"]
 PURE = "WAKEGUARD_PURE"
 LOG = "build/compile.log"
@@ -105,7 +109,9 @@ def compile_here() -> None:
     extensions = mypycify(
         [*options, *COMPILED], opt_level="2", debug_level="0", group_name=GROUP, strip_asserts=False
     )
-    batch = Extension("guard.netfilter.batch", [BATCH], extra_compile_args=["-O2", "-g0"])
+    for extension in extensions:
+        extension.extra_compile_args = [*extension.extra_compile_args, *NEAR]
+    batch = Extension("guard.netfilter.batch", [BATCH], extra_compile_args=["-O2", "-g0", *NEAR])
     setup(
         name="wakeguard",
         packages=[],
