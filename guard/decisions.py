@@ -48,13 +48,12 @@ class DecisionLog:
         lines = self._lines
         head = f'{{"frame":{facts.packet_id},"time":{format_time(self._epoch_ns + ns, SECOND_DIGITS)}'
         flow, records = self._engine.get_flow_name(), format_records(facts.records)
+        rest = f'{facts.payload_bytes},"flow":"{flow}","records":{records}'
         if decision.verdict is Verdict.HOLD:
-            lines.hold(facts.packet_id, head, facts.payload_bytes, flow, records, ns / 1e9)
+            lines.hold(facts.packet_id, head, rest, ns / 1e9)
         else:
-            middle, tail = lines.fragments.get(decision) or lines.make_fragments(decision)
-            lines.lines.append(
-                f'{head}{middle}{facts.payload_bytes},"flow":"{flow}","records":{records}{tail}'
-            )
+            opening, middle, tail = lines.fragments.get(decision) or lines.make_fragments(decision)
+            lines.lines.append(f"{head}{opening}null{middle}{rest}{tail}")
         self._flush()
 
     def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:

@@ -12,6 +12,7 @@ from guard.core.verdict import Decision
 
 SECOND_DIGITS = 9
 Write = Callable[[str], object]
+Fragments = tuple[str, str, str]  # before the value of ``held_ms``, from there to that of ``bytes``, the end
 
 
 class Lines:
@@ -20,28 +21,30 @@ class Lines:
     def __init__(self, write: Write) -> None:
         self.lines: list[str] = []
         self._write = write
-        # packet_id -> (place in lines, text before and after the decision's part, payload, time)
-        self._held: dict[int, tuple[int, str, int, str, str, float]] = {}
+        # packet_id -> (place in lines, text before and after the decision's part, time)
+        self._held: dict[int, tuple[int, str, str, float]] = {}
         self._flushed = 0
-        self.fragments: dict[Decision, tuple[str, str]] = {}
+        self.fragments: dict[Decision, Fragments] = {}
 
     @property
     def held(self) -> int:
         """How many packets wait."""
         return len(self._held)
 
-    def make_fragments(self, decision: Decision) -> tuple[str, str]:
-        """Return, and keep, the constant parts of a line before ``bytes``' value and at its end."""
-        fragments = (_format_middle(decision, "null"), _format_tail(decision))
-        self.fragments[decision] = fragments
+    def make_fragments(self, decision: Decision) -> Fragments:
+        """Return, and keep, what every line with this decision has in common."""
+        opening = (
+            f',"class":{_quote(decision.packet_class)},"justification":{_quote(decision.justification)}'
+            f',"verdict":{_quote(decision.verdict)},"held_ms":'
+        )
+        middle = f',"scope":{_quote(decision.scope)},"reason":{_quote(decision.reason)},"bytes":'
+        tail = f',"after_virtual_reset":{"true" if decision.after_virtual_reset else "false"}}}\n'
+        fragments = self.fragments[decision] = (opening, middle, tail)
         return fragments
 
-    def hold(
-        self, packet_id: int, head: str, payload_bytes: int, flow: str, records: str, now: float
-    ) -> None:
-        """Keep a place for a packet whose verdict comes later."""
-        place = self._flushed + len(self.lines)
-        self._held[packet_id] = (place, head, payload_bytes, flow, records, now)
+    def hold(self, packet_id: int, head: str, rest: str, now: float) -> None:
+        """Keep a place for a packet whose verdict comes later; ``rest``: from bytes to records."""
+        self._held[packet_id] = (self._flushed + len(self.lines), head, rest, now)
         self.lines.append("")
 
     def release(self, released: Iterable[tuple[int, Decision]], now: float) -> None:
@@ -50,17 +53,17 @@ class Lines:
             held = self._held.pop(packet_id, None)
             if held is None:
                 continue
-            place, head, payload_bytes, flow, records, since = held
-            middle = _format_middle(decision, f"{(now - since) * 1000:.3f}")
-            self.lines[place - self._flushed] = (
-                f'{head}{middle}{payload_bytes},"flow":"{flow}","records":{records}{_format_tail(decision)}'
-            )
+            place, head, rest, since = held
+            opening, middle, tail = self.fragments.get(decision) or self.make_fragments(decision)
+            line = f"{head}{opening}{(now - since) * 1000:.3f}{middle}{rest}{tail}"
+            self.lines[place - self._flushed] = line
 
     def flush(self) -> None:
         """Write every line before the first one that waits."""
         count = len(self.lines)
         if self._held:
-            count = min(held[0] for held in self._held.values()) - self._flushed
+            first = next(iter(self._held.values()))  # held in the order of their places
+            count = first[0] - self._flushed
         if count:
             self._write("".join(self.lines[:count]))
             del self.lines[:count]
@@ -82,18 +85,6 @@ def format_records(records: Sequence[tuple[int, int]]) -> str:
         ((kind, length),) = records
         return f"[[{kind},{length}]]"
     return "[" + ",".join([f"[{kind},{length}]" for kind, length in records]) + "]"
-
-
-def _format_middle(decision: Decision, held_ms: str) -> str:
-    return (
-        f',"class":{_quote(decision.packet_class)},"justification":{_quote(decision.justification)}'
-        f',"verdict":{_quote(decision.verdict)},"held_ms":{held_ms},"scope":{_quote(decision.scope)}'
-        f',"reason":{_quote(decision.reason)},"bytes":'
-    )
-
-
-def _format_tail(decision: Decision) -> str:
-    return f',"after_virtual_reset":{"true" if decision.after_virtual_reset else "false"}}}\n'
 
 
 def _quote(value: str | None) -> str:

@@ -121,8 +121,6 @@ class Replay:
 
     def _feed(self) -> None:
         engine = self.engine
-        receive = engine.receive_packet
-        get_flow_name = engine.get_flow_name
         device = sender = self.device
         # A recording holds several devices that shared one engine: all of them are fed, one is printed.
         recorded = self._trace.gate.devices if self._trace.gate else {}
@@ -172,7 +170,7 @@ class Replay:
                     self._advance(now)
                     next_entry = entries[-1].now if entries else math.inf
                 latest = now
-                decision = receive(packet, device=sender, direction=direction, now=now)
+                decision = engine.receive_packet(packet, device=sender, direction=direction, now=now)
                 if witness is not None and sender == device:
                     witness.see_packet(number, time_ns, direction, decision, now)
                 if direction is not upstream_direction:
@@ -187,23 +185,21 @@ class Replay:
                 if lines is None:
                     continue
                 flow = facts.flow
-                name = (flow.name if flow is not None else None) or get_flow_name()
+                name = (flow.name if flow is not None else None) or engine.get_flow_name()
                 records = format_records(facts.records) if facts.records else "[]"
                 if time_ns >= SECOND_NS and cut != -SECOND_DIGITS:
                     text = str(time_ns)
                     time = f"{text[:-9]}.{text[-9:cut]}"
                 else:
                     time = format_time(time_ns, interface.digits)
+                head = f'{{"frame":{number},"time":{time}'
+                rest = f'{facts.payload_bytes},"flow":"{name}","records":{records}'
                 if held:
-                    head = f'{{"frame":{number},"time":{time}'
-                    lines.hold(facts.packet_id, head, facts.payload_bytes, name, records, now)
+                    lines.hold(facts.packet_id, head, rest, now)
                 else:
-                    middle, tail = fragments.get(decision) or lines.make_fragments(decision)
-                    waiting_lines.append(
-                        f'{{"frame":{number},"time":{time}{middle}{facts.payload_bytes}'
-                        f',"flow":"{name}","records":{records}{tail}'
-                    )
-                if len(waiting_lines) >= BATCH_LINES:
+                    opening, middle, tail = fragments.get(decision) or lines.make_fragments(decision)
+                    waiting_lines.append(f"{head}{opening}null{middle}{rest}{tail}")
+                if not upstream % BATCH_LINES:
                     lines.flush()
         finally:
             self._now = latest

@@ -110,6 +110,29 @@ def test_lines_are_written_while_packets_are_held(tmp_path: Path, monkeypatch: p
     assert frames == list(range(1, 400, 2))
 
 
+@pytest.mark.usefixtures("holding")
+def test_one_that_waits_long_does_not_have_every_line_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.replay.BATCH_LINES", 10)
+    path = write(tmp_path, pcap(session(frames=200, spacing_ns=1000)))  # over before the first is settled
+    written: list[str] = []
+    run_ = Replay(Capture(path), DeviceSelector(MAC), NO_HOLD.make_policy(), write=written.append)
+    lines_ = run_._lines
+    assert lines_ is not None
+    flush = lines_.flush
+    looks: list[int] = []
+
+    def spy() -> None:
+        looks.append(len(lines_.lines))
+        flush()
+
+    monkeypatch.setattr(lines_, "flush", spy)
+    run_.run()
+    assert looks == [*range(10, 201, 10), 200]
+    assert len(written) == 1
+
+
 def sums_of(table: str) -> list[list[str]]:
     """Return what a printed table says of application data: class, justification, verdict, packets."""
     rows = [line.split("│")[1:-1] for line in table.splitlines() if "app_data" in line]
