@@ -25,7 +25,7 @@ from guard.core.notice import Notice, Notices
 from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key
 from guard.core.policy import Policy
 from guard.core.segment import TCP_CONTROL, judge_payload, receive_down, receive_payload, receive_up
-from guard.core.tcp import CHUNK_BYTES, MASK
+from guard.core.tcp import CHUNK_BYTES, MASK, Chunk
 from guard.core.tls import KIND_APP_DATA, Framing
 from guard.core.verdict import (
     Decision,
@@ -160,7 +160,7 @@ class Engine:
                         client = flow.client
                         if seq == up.next_seq and not up.pending and not client.header:
                             kinds = client.receive(packet, offset, offset + size, now)
-                            up.chunks.append((seq, packet, offset, size, kinds))
+                            up.chunks.append(Chunk(seq, packet, offset, size, kinds))
                             kept = octets + CHUNK_BYTES
                             up.unacked_bytes = unacked = up.unacked_bytes + kept
                             up.next_seq = (seq + size) & MASK

@@ -128,8 +128,7 @@ class Flow:
     def drain(self, now: float) -> None:
         """Frame bytes beyond a gap that has been filled."""
         while (chunk := self.up.take_pending()) is not None:
-            _, packet, start, length, _ = chunk
-            self.receive_new(packet, start, length, now)
+            self.receive_new(chunk.packet, chunk.start, chunk.length, now)
 
     def acknowledge(self, ack: int, now: float) -> None:
         """Take the peer's acknowledgement; one that covers bytes never seen gives up the gap (stream_gap)."""
@@ -165,14 +164,13 @@ class Flow:
                 if down.put_aside(seq, packet, start, length, limit):
                     return
                 server.lose()  # the gap is too wide to wait for: go on with what lies behind it
-                down.next_seq = down.pending[0][0] if down.pending else (seq + length) & MASK
+                down.next_seq = down.pending[0].seq if down.pending else (seq + length) & MASK
             elif seen < length:
                 server.receive(packet, start + seen, start + length, now)
                 down.next_seq = (seq + length) & MASK
         while down.pending and (chunk := down.take_pending()) is not None:
-            its_seq, its_packet, its_start, its_length, _ = chunk
-            server.receive(its_packet, its_start, its_start + its_length, now)
-            down.next_seq = (its_seq + its_length) & MASK
+            server.receive(chunk.packet, chunk.start, chunk.start + chunk.length, now)
+            down.next_seq = (chunk.seq + chunk.length) & MASK
 
     def forget_bytes(self) -> None:
         """Drop everything that is kept in memory."""

@@ -27,9 +27,17 @@ def distance(later: int, earlier: int) -> int:
     return ((later - earlier + HALF) & MASK) - HALF
 
 
-# Bytes that were seen: ``packet[start:start + length]`` at ``seq``, and what they were. A plain tuple, one
-# a segment: (seq, packet, start, length, kinds)
-Chunk = tuple[int, bytes, int, int, int]
+class Chunk:
+    """Bytes that were seen: ``packet[start:start + length]`` at ``seq``, and of which ``kinds`` they were."""
+
+    __slots__ = ("kinds", "length", "packet", "seq", "start")
+
+    def __init__(self, seq: int, packet: bytes, start: int, length: int, kinds: int) -> None:
+        self.seq = seq
+        self.packet = packet
+        self.start = start
+        self.length = length
+        self.kinds = kinds
 
 
 class Ledger:
@@ -57,15 +65,15 @@ class Reassembly:
         """Keep bytes beyond the gap, within ``limit`` bytes in all; say whether they are there now."""
         pending, base = self.pending, self.next_seq
         beyond = (seq - base) & MASK
-        at = bisect_right(pending, beyond, key=lambda chunk: (chunk[0] - base) & MASK)
-        if at and ((pending[at - 1][0] - base) & MASK) + pending[at - 1][3] >= beyond + length:
+        at = bisect_right(pending, beyond, key=lambda chunk: (chunk.seq - base) & MASK)
+        if at and ((pending[at - 1].seq - base) & MASK) + pending[at - 1].length >= beyond + length:
             return True  # sent again before the gap was filled
         kept = len(packet) + CHUNK_BYTES
         if self.gap_bytes + kept > limit:
             return False
         if not pending:
             self.pending = pending = []
-        pending.insert(at, (seq, packet, start, length, 0))
+        pending.insert(at, Chunk(seq, packet, start, length, 0))
         self.gap_bytes += kept
         self.ledger.kept_bytes += kept
         return True
@@ -73,16 +81,16 @@ class Reassembly:
     def take_pending(self) -> Chunk | None:
         """Return bytes put aside that now continue the stream, trimmed to what is new, or None."""
         while self.pending:
-            seq, packet, start, length, _ = self.pending[0]
-            seen = distance(self.next_seq, seq)
+            chunk = self.pending[0]
+            seen = distance(self.next_seq, chunk.seq)
             if seen < 0:
                 return None
             del self.pending[0]
-            kept = len(packet) + CHUNK_BYTES
+            kept = len(chunk.packet) + CHUNK_BYTES
             self.gap_bytes -= kept
             self.ledger.kept_bytes -= kept
-            if seen < length:
-                return self.next_seq, packet, start + seen, length - seen, 0
+            if seen < chunk.length:
+                return Chunk(self.next_seq, chunk.packet, chunk.start + seen, chunk.length - seen, 0)
         return None
 
     def forget_pending(self) -> None:
@@ -117,7 +125,7 @@ class Stream(Reassembly):
     def append(self, packet: bytes, start: int, length: int, kinds: int) -> None:
         """Take the bytes at ``next_seq``."""
         seq = self.next_seq
-        self.chunks.append((seq, packet, start, length, kinds))
+        self.chunks.append(Chunk(seq, packet, start, length, kinds))
         kept = len(packet) + CHUNK_BYTES
         self.unacked_bytes += kept
         self.ledger.kept_bytes += kept
@@ -133,10 +141,10 @@ class Stream(Reassembly):
         """Replace the bit ``unresolved`` in the last chunks: what they began is now known."""
         chunks = self.chunks
         for at in range(len(chunks) - 1, -1, -1):
-            seq, packet, start, length, before = chunks[at]
-            if not before & unresolved:
+            chunk = chunks[at]
+            if not chunk.kinds & unresolved:
                 return
-            chunks[at] = (seq, packet, start, length, before & ~unresolved | kinds)
+            chunk.kinds = chunk.kinds & ~unresolved | kinds
 
     def acknowledge(self, ack: int) -> bool:
         """Take the peer's acknowledgement number; say whether it covers bytes that were never seen."""
@@ -153,8 +161,8 @@ class Stream(Reassembly):
         if distance(self.unacked_seq, self.next_seq) <= 0:
             return False
         self.forget_seen()
-        if self.pending and distance(self.unacked_seq, self.pending[0][0]) > 0:
-            self.next_seq = self.pending[0][0]
+        if self.pending and distance(self.unacked_seq, self.pending[0].seq) > 0:
+            self.next_seq = self.pending[0].seq
         else:
             self.next_seq = self.unacked_seq
         self.floor_seq = self.next_seq  # of what lies before nobody can say whether it was ever seen
@@ -186,10 +194,10 @@ class Stream(Reassembly):
         chunks, ack = self.chunks, self.unacked_seq
         gone = kept = 0
         while gone < most:
-            seq, packet, _, length, _ = chunks[gone]
-            if (ack - seq - length) & MASK >= HALF:
+            chunk = chunks[gone]
+            if (ack - chunk.seq - chunk.length) & MASK >= HALF:
                 break
-            kept += len(packet) + CHUNK_BYTES
+            kept += len(chunk.packet) + CHUNK_BYTES
             gone += 1
         if gone:
             del chunks[:gone]
@@ -207,26 +215,26 @@ class Stream(Reassembly):
         chunks = self.chunks
         at = 0
         if len(chunks) > 2 * KEPT_CHUNKS:
-            first = chunks[0][0]
+            first = chunks[0].seq
             reach = max(distance(seq, first), 0)
-            at = max(bisect_right(chunks, reach, key=lambda chunk: (chunk[0] - first) & MASK) - 1, 0)
-        for its_seq, its_packet, its_start, its_length, its_kinds in islice(chunks, at, None):
-            offset = distance(its_seq, seq)  # of the chunk within these bytes
+            at = max(bisect_right(chunks, reach, key=lambda chunk: (chunk.seq - first) & MASK) - 1, 0)
+        for chunk in islice(chunks, at, None):
+            offset = distance(chunk.seq, seq)  # of the chunk within these bytes
             if offset >= length:
                 break
             begin = max(offset, 0)
-            end = min(offset + its_length, length)
+            end = min(offset + chunk.length, length)
             if begin >= end:
                 continue
-            theirs = its_start + begin - offset
-            same &= packet[start + begin : start + end] == its_packet[theirs : theirs + end - begin]
-            kinds |= its_kinds
+            theirs = chunk.start + begin - offset
+            same &= packet[start + begin : start + end] == chunk.packet[theirs : theirs + end - begin]
+            kinds |= chunk.kinds
             known += end - begin
         return same, kinds, length - known
 
     def has_unacked(self, kinds: int) -> bool:
         """Say whether bytes of one of these kinds were seen and not acknowledged."""
         return any(
-            its_kinds & kinds and distance(seq + length, self.unacked_seq) > 0
-            for seq, _, _, length, its_kinds in self.chunks
+            chunk.kinds & kinds and distance(chunk.seq + chunk.length, self.unacked_seq) > 0
+            for chunk in self.chunks
         )

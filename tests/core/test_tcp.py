@@ -22,10 +22,9 @@ def drain(stream: Stream) -> bytes:
     """Take what was put aside, as a flow does; return the bytes."""
     taken = b""
     while (chunk := stream.take_pending()) is not None:
-        seq, packet, start, length, kinds = chunk
-        assert (seq, kinds) == (stream.next_seq, 0)
-        stream.append(packet, start, length, 1)
-        taken += packet[start : start + length]
+        assert (chunk.seq, chunk.kinds) == (stream.next_seq, 0)
+        stream.append(chunk.packet, chunk.start, chunk.length, 1)
+        taken += chunk.packet[chunk.start : chunk.start + chunk.length]
     return taken
 
 
@@ -78,7 +77,7 @@ def test_pieces_that_overlap_are_trimmed_to_what_is_new(start: int) -> None:
             at = chance.randrange(1, 60)
             piece = data[at : at + chance.randrange(1, 20)]
             stream.put_aside((start + at) & MASK, b"?" + piece, 1, len(piece), ROOM)
-        whole = sorted({(distance(chunk[0], start), chunk[3]) for chunk in stream.pending})
+        whole = sorted({(distance(chunk.seq, start), chunk.length) for chunk in stream.pending})
         stream.append(data, 0, 1, 1)
         end = 1
         for at, length in whole:
@@ -231,7 +230,7 @@ def test_a_split_header_is_resolved_in_every_chunk_it_touches() -> None:
     for kinds in (2, 1 | 8, 8, 8):
         stream.append(b"x", 0, 1, kinds)
     stream.resolve(8, 4)
-    assert [chunk[4] for chunk in stream.chunks] == [2, 1 | 4, 4, 4]
+    assert [chunk.kinds for chunk in stream.chunks] == [2, 1 | 4, 4, 4]
 
 
 def test_unacknowledged_kinds() -> None:

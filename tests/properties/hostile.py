@@ -289,10 +289,10 @@ class Watch:
             before = kept
             for stream in (flow.up, flow.down):
                 if stream is not None:
-                    beyond = sum(len(chunk[1]) + CHUNK_BYTES for chunk in stream.pending)
+                    beyond = sum(len(chunk.packet) + CHUNK_BYTES for chunk in stream.pending)
                     assert stream.gap_bytes == beyond
                     kept += beyond
-            seen = sum(len(chunk[1]) + CHUNK_BYTES for chunk in flow.up.chunks)
+            seen = sum(len(chunk.packet) + CHUNK_BYTES for chunk in flow.up.chunks)
             assert flow.up.unacked_bytes == seen
             kept += seen
             assert kept == before or not flow.condemned or flow in self._state.flows._condemned
