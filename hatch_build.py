@@ -24,7 +24,14 @@ SOURCES = (
 )
 """Modules of ``guard.core`` that mypyc takes. The others run once an hour, or are plain data."""
 
-COMPILED = (*(f"guard/core/{name}.py" for name in SOURCES), "guard/gate.py", "guard/tally.py")
+OFFLINE = ("replay", "link", "selector", "lines")
+"""Modules of ``guard`` that every frame of a replay runs through. Compiling the reader gains nothing."""
+
+COMPILED = (
+    *(f"guard/core/{name}.py" for name in SOURCES),
+    *("guard/gate.py", "guard/tally.py"),
+    *(f"guard/{name}.py" for name in OFFLINE),
+)
 BATCH = "guard/netfilter/batch.c"
 GROUP = "guard.compiled"
 """The library that all of mypyc's modules share is ``guard/compiled__mypyc``."""
