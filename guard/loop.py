@@ -90,6 +90,7 @@ class Loop:
         tells packets from all else, and only all else goes through the selector.
         """
         others = self.selector.fileno()
+        only_packets, only_others = [(packets, select.EPOLLIN)], [(others, select.EPOLLIN)]
         with select.epoll() as waiting:
             waiting.register(packets, select.EPOLLIN)
             waiting.register(others, select.EPOLLIN)
@@ -97,9 +98,10 @@ class Loop:
                 now = self._clock()
                 left = get_timeout()
                 due = now + left
-                ready = [
-                    number for number, _ in waiting.poll(min(left, max(0.0, self._next_housekeeping - now)))
-                ]
+                wait = self._next_housekeeping - now
+                if left < wait:
+                    wait = left
+                ready = waiting.poll(max(0, wait), _BOTH)
                 now = self._clock()
                 if now >= due:
                     self._give_turn(on_timer)
@@ -108,10 +110,12 @@ class Loop:
                     # SIGALRM's default action needs nothing of a process that has come to a stand-still.
                     signal.setitimer(signal.ITIMER_REAL, STALL)
                     self._give_turn(housekeeping)
-                if others in ready:
+                if not ready:
+                    continue
+                if ready != only_packets:
                     for key, _ in self.selector.select(0):
                         self._give_turn(key.data)
-                if packets in ready:
+                if ready != only_others:
                     self._give_turn(on_packets)
 
     def _give_turn(self, handler: Handler) -> None:
@@ -144,4 +148,5 @@ class Loop:
             self.call(self.on_hang_up)
 
 
+_BOTH: Final = 2  # descriptors that the loop waits for
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
