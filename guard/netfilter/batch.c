@@ -5,9 +5,9 @@
  * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py, which
  * says what receive(packet, mark, payload) is and what its answer means.
  *
- * A verdict given inside run() is sent at the end of the chunk in hand, one given outside at once. What a send
- * could not deliver stays, and goes first with the next one or with flush(); the OSError comes out of run(), of
- * flush() or of the verdict.
+ * A verdict given inside run() is sent at the end of the chunk in hand, one for all packets in a row that get the
+ * same, unless one is kept; a verdict given outside is sent at once. What a send could not deliver stays, and goes
+ * first with the next one or with flush(); the OSError comes out of run(), of flush() or of the verdict.
  */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
@@ -43,6 +43,7 @@ typedef struct {
     uint16_t number;      /* big-endian */
     int running;
     int waiting;          /* verdicts in ``out`` */
+    long long open;       /* packets that were read and have no verdict */
     unsigned long long failed;
     struct mmsghdr headers[CHUNK];
     struct iovec parts[CHUNK];
@@ -60,6 +61,16 @@ typedef struct Packet {
     int answered;
     uint8_t hook;
 } Packet;
+
+struct verdict {
+    struct nlmsghdr header;
+    struct nfgenmsg generic;
+    struct nlattr verdict_attribute;
+    struct nfqnl_msg_verdict_hdr words;
+    struct nlattr mark_attribute;
+    uint32_t mark; /* big-endian, as the words are */
+};
+_Static_assert(sizeof(struct verdict) == VERDICT, "as nfnetlink lays it out");
 
 static PyTypeObject PacketType, BatchType;
 
@@ -90,15 +101,27 @@ static int flush(Batch *self)
     return 0;
 }
 
+/* Let the verdict in hand be that of another packet besides; say whether it can.
+ *
+ * NFQNL_MSG_VERDICT_BATCH answers whatever the kernel still has up to an id. That is this packet and those of the
+ * verdict before, and nothing else, as long as every packet that was read has its verdict: verdicts before are
+ * carried out before, and a packet that was not read yet has a later id. */
+static int widen(Batch *batch, const Packet *packet, uint32_t verdict, uint32_t mark)
+{
+    struct verdict *last = (struct verdict *)batch->out + batch->waiting - 1;
+
+    if (!batch->running || batch->open || !batch->waiting || last->words.verdict != verdict || last->mark != mark ||
+        (int32_t)(ntohl(packet->id) - ntohl(last->words.id)) <= 0)
+        return 0;
+    last->header.nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT_BATCH;
+    last->words.id = packet->id;
+    return 1;
+}
+
 static int answer(Packet *self, uint32_t verdict)
 {
     Batch *batch = self->batch;
-    char *at;
-    struct nlmsghdr *header;
-    struct nfgenmsg *generic;
-    struct nlattr *attribute;
-    struct nfqnl_msg_verdict_hdr *words;
-    uint32_t mark;
+    uint32_t mark = htonl(self->mark);
 
     if (self->answered) {
         PyErr_SetString(PyExc_RuntimeError, "the packet has its verdict already");
@@ -110,27 +133,22 @@ static int answer(Packet *self, uint32_t verdict)
     }
     if (batch->waiting == KEPT && flush(batch) < 0)
         return -1;
-    at = batch->out + batch->waiting * VERDICT;
-    header = (struct nlmsghdr *)at;
-    generic = (struct nfgenmsg *)(at + 16);
-    attribute = (struct nlattr *)(at + 20);
-    words = (struct nfqnl_msg_verdict_hdr *)(at + 24);
-    *header = (struct nlmsghdr){.nlmsg_len = VERDICT,
-                                .nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT,
-                                .nlmsg_flags = NLM_F_REQUEST};
-    *generic = (struct nfgenmsg){.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = batch->number};
-    *attribute = (struct nlattr){.nla_len = 12, .nla_type = NFQA_VERDICT_HDR};
-    words->verdict = htonl(verdict);
-    words->id = self->id;
-    /* A packet whose mark is not touched gets the one that it came with: the same length for all. */
-    mark = htonl(self->mark);
-    *(struct nlattr *)(at + 32) = (struct nlattr){.nla_len = 8, .nla_type = NFQA_MARK};
-    memcpy(at + 36, &mark, 4);
     self->answered = 1;
-    batch->waiting++;
-    if (!batch->running && flush(batch) < 0)
-        return -1;
-    return 0;
+    batch->open--;
+    if (widen(batch, self, htonl(verdict), mark))
+        return 0;
+    /* A packet whose mark is not touched gets the one that it came with: the same length for all. */
+    ((struct verdict *)batch->out)[batch->waiting++] = (struct verdict){
+        .header = {.nlmsg_len = VERDICT,
+                   .nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT,
+                   .nlmsg_flags = NLM_F_REQUEST},
+        .generic = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = batch->number},
+        .verdict_attribute = {.nla_len = 12, .nla_type = NFQA_VERDICT_HDR},
+        .words = {.verdict = htonl(verdict), .id = self->id},
+        .mark_attribute = {.nla_len = 8, .nla_type = NFQA_MARK},
+        .mark = mark,
+    };
+    return batch->running ? 0 : flush(batch);
 }
 
 /* -- a packet ---------------------------------------------------------------------------------------- */
@@ -338,6 +356,7 @@ static int hand_over(Batch *self, const struct nlmsghdr *message)
     }
     if (message->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET))
         return 0;
+    self->open++; /* one that cannot be read will never be answered */
     packet = make_packet(self);
     if (packet == NULL)
         return -1;
