@@ -141,6 +141,8 @@ class Engine:
                     ack = packet[28] << 24 | packet[29] << 16 | packet[30] << 8 | packet[31]
                     if ack != up.unacked_seq and up.acknowledge(ack):
                         flow.skip_gaps(now)
+                        if facts.records:
+                            flow.keep_records(facts.records)
                     if size:
                         if flow.answers:
                             state.context.hear_answer(now)
@@ -158,6 +160,8 @@ class Engine:
                         answer = TCP_CONTROL if state.acks.take(1, now) else state.over_rate(now)
                     else:
                         client = flow.client
+                        if client.records is not facts.records:
+                            flow.show_records(facts.records)
                         if seq == up.next_seq and not up.pending and not client.header:
                             kinds = client.receive(packet, offset, offset + size, now)
                             up.chunks.append(Chunk(seq, packet, offset, size, kinds))

@@ -142,6 +142,16 @@ class Flow:
             self.client.lose()
             self.drain(now)
 
+    def keep_records(self, records: list[Record]) -> None:
+        """Keep ``records``, completed by the peer's packet in hand, for the next packet of the device."""
+        self.client.records = [*records]
+        records.clear()
+
+    def show_records(self, records: list[Record]) -> None:
+        """Put what was kept into ``records``, where those of the packet in hand are collected."""
+        records += self.client.records or ()
+        self.client.records = records
+
     def begin_downstream(self, seq: int) -> Reassembly:
         """Take ``seq`` as the peer's first sequence number."""
         self.down = Reassembly(seq, self.up.ledger)

@@ -60,6 +60,8 @@ def receive_up(
     else:
         if flags & FIN:
             flow.closed = True
+        if flow.client.records is not device.facts.records:
+            flow.show_records(device.facts.records)
         answer = receive_payload(device, flow, packet, offset, size, seq, now)
         if flags & FIN:
             flow.up.finish((seq + size) & MASK)
@@ -220,6 +222,8 @@ def receive_down(
         flow.closed = True
     if flags & ACK and ack != flow.up.unacked_seq:
         flow.acknowledge(ack, now)
+        if device.facts.records:
+            flow.keep_records(device.facts.records)
     if size:
         if flow.answers:
             device.context.hear_answer(now)

@@ -207,6 +207,25 @@ def test_a_gap_that_the_peer_acknowledged_is_given_up() -> None:
     assert describe(talk.send(bytes(300), at=at)).startswith("app_data justified refuse flow stream_gap")
 
 
+def test_records_behind_a_gap_that_the_peer_acknowledged_show_with_the_next_packet() -> None:
+    talk = Conversation(mode=Mode.MONITOR).establish()
+    facts = talk.engine.facts
+    talk.seq += 500  # never seen here
+    for _ in range(2):
+        talk.send(PAYLOADS["ping"])
+        assert facts.records == []
+    talk.ack()
+    assert facts.records == []
+    other = Conversation(talk.engine, port=50_000).establish()
+    other.send(PAYLOADS["ping"])
+    assert facts.records == [(23, 41)]
+    beat = (23, len(PAYLOADS["beat"]) - 5)
+    talk.send(PAYLOADS["beat"])
+    assert facts.records == [(23, 41), (23, 41), beat]
+    talk.send(PAYLOADS["beat"])
+    assert facts.records == [beat]
+
+
 def test_an_early_acknowledgement_does_not_turn_voice_into_a_retransmission() -> None:
     talk = Conversation().establish()
     talk.answer(ack=talk.seq + 100_000)
