@@ -316,18 +316,31 @@ def test_the_process_is_small_quick_and_without_strangers(routed: Household, tmp
         assert time.monotonic() - began < 3.0  # a second on a quiet machine: the bench measures it
         status = Path("/proc", str(gate.process.pid), "status").read_text()
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        assert peak < 60 * 1024
+        assert peak < 40 * 1024
         maps = Path("/proc", str(gate.process.pid), "maps").read_text()
         assert "numpy" not in maps
 
 
-def test_the_gate_imports_no_heavy_package() -> None:
-    program = "import sys, guard.daemon, guard.telemetry.metrics, guard.telemetry.log; print(*sys.modules)"
-    found = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment()
-    ).stdout.split()
-    assert not {"scapy", "sklearn", "numpy", "onnxruntime", "tomlkit"} & set(found)
-    assert "guard.gate" in found
+# What a start once loaded, or would by one careless import: each costs milliseconds and memory on a Pi.
+STRANGERS = {
+    *("asyncio", "concurrent.futures", "logging", "multiprocessing", "unittest"),
+    *("numpy", "onnxruntime", "pygments", "rich", "scapy", "sklearn", "structlog", "tomlkit"),
+    *("guard.decisions", "guard.lab", "guard.learning", "guard.pcapng", "guard.replay", "hardware"),
+}
+
+
+def test_a_start_loads_nothing_that_a_running_gate_does_not_need(
+    routed: Household, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # Python then names every module as it is loaded
+    with GateProcess(routed, tmp_path, metrics=True) as gate:
+        assert gate.stop() == 0
+    lines = (tmp_path / "gate.log").read_text().splitlines()
+    loaded = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    assert {"guard.gate", "prometheus_client", "netfilterqueue"} <= loaded
+    assert not loaded & STRANGERS
+    commands = {name for name in loaded if name.startswith("guard.cli.")}
+    assert commands <= {"guard.cli.asking", "guard.cli.live"}
 
 
 def test_status_shows_what_happened(routed: Household, tmp_path: Path) -> None:
