@@ -35,11 +35,15 @@ class TallyRow(NamedTuple):
 
 
 class _Sum:
-    """What one connection and answer came to."""
+    """What one connection and answer came to, and whose packet was the last that was found to belong here."""
 
-    __slots__ = ("first_ns", "last_ns", "octets", "packets")
+    __slots__ = ("decision", "device", "first_ns", "last_ns", "octets", "packets", "passed", "target")
 
     def __init__(self, ns: int) -> None:
+        self.device = ""
+        self.target: Target | None = None
+        self.decision: Decision | None = None
+        self.passed = False
         self.packets = 0
         self.octets = 0
         self.first_ns = ns
@@ -51,6 +55,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, Target | None, Decision, bool], _Sum] = {}
+        self._latest: _Sum | None = None  # refusals come in runs, so it is asked first
 
     def note(
         self,
@@ -64,6 +69,21 @@ class Tally:
         """Count one refused packet of ``octets`` bytes; ``passed``: it passed all the same."""
         if decision.reason is _ENGINE_ERROR:
             octets = 0  # the engine counts no bytes of what it could not read
+        row = self._latest
+        if (
+            row is None
+            or target is not row.target
+            or decision is not row.decision
+            or passed != row.passed
+            or device != row.device
+        ):
+            row = self._latest = self._find(device, target, decision, ns, passed=passed)
+            row.device, row.target, row.decision, row.passed = device, target, decision, passed
+        row.packets += 1
+        row.octets += octets
+        row.last_ns = ns
+
+    def _find(self, device: str, target: Target, decision: Decision, ns: int, *, passed: bool) -> _Sum:
         rows = self._rows
         key: tuple[str, Target | None, Decision, bool] = (device, target, decision, passed)
         row = rows.get(key)
@@ -72,9 +92,7 @@ class Tally:
             row = rows.get(key)
         if row is None:
             row = rows[key] = _Sum(ns)
-        row.packets += 1
-        row.octets += octets
-        row.last_ns = ns
+        return row
 
     def add(self, device: str, decision: Decision, packets: int, octets: int, ns: int) -> None:
         """Count packets that somebody else refused, of nobody knows which connections."""
@@ -88,7 +106,7 @@ class Tally:
 
     def take(self) -> list[TallyRow]:
         """Return the sums and begin anew."""
-        rows, self._rows = self._rows, {}
+        rows, self._rows, self._latest = self._rows, {}, None
         return [
             TallyRow(
                 device, _name(target), decision, passed, row.packets, row.octets, row.first_ns, row.last_ns

@@ -123,6 +123,11 @@ class HoldTable:
     def get_due(self, due: float) -> list[FlowHold]:
         """Return the connections whose wait ends by ``due``, those that began to wait first foremost."""
         ends = self._ends
+        if not ends or ends[0][0] > due:
+            return []
+        alone = (len(ends) < 2 or ends[1][0] > due) and (len(ends) < 3 or ends[2][0] > due)
+        if alone and self._is_valid(ends[0]):  # the second of a heap is one of these: nearly always later
+            return [self._numbered[ends[0][1]]]
         numbers: set[int] = set()
         found: list[tuple[float, int]] = []
         while ends and ends[0][0] <= due:
