@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 
-from tests.bench import report
+from tests.bench import builds, report
 
 PAGE_ORDER = (
     "saturated",
@@ -28,6 +28,7 @@ PAGE_ORDER = (
     "replay",
 )
 GROWTH_ORDER = ("growth-flows", "growth-devices", "growth-capture", "growth-idle", "growth-pi")
+_ENGINE_ALONE = ("engine", "voice", "growth")  # measured in the bench's own process
 _LIVE = ("root", "ip", "iptables", "gcc", "taskset")
 
 # name -> (what it needs besides Python, the module and its function)
@@ -63,7 +64,8 @@ def write_pages() -> None:
 def _run_apart(name: str) -> bool:
     """Run one section in a process of its own, as nothing measured may inherit another's memory."""
     command = [sys.executable, "-m", "tests.bench", "--only", name]
-    with subprocess.Popen(command, cwd=report.ROOT, stdout=subprocess.DEVNULL) as process:
+    environment = {**os.environ, **(builds.choose_engine() if name in _ENGINE_ALONE else {})}
+    with subprocess.Popen(command, cwd=report.ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             return process.wait() == 0
         except BaseException:
@@ -83,22 +85,19 @@ def main(names: list[str]) -> int:
     if names == ["pages"]:
         write_pages()
         return 0
-    if len(names) == 1:
+    if only:
         if missing := missing_for(names[0]):
             print(f"{names[0]}: skipped, needs {', '.join(missing)}", file=sys.stderr)
             return 0
         print(f"{names[0]} ...", file=sys.stderr)
         _, module, function = SECTIONS[names[0]]
         getattr(importlib.import_module(f"tests.bench.{module}"), function)()
-        if only:
-            return 0
-    else:
-        failed = [name for name in names or SECTIONS if not _run_apart(name)]
-        if failed:
-            print(f"failed: {', '.join(failed)}", file=sys.stderr)
-            write_pages()
-            return 1
+        return 0
+    failed = [name for name in names or SECTIONS if not _run_apart(name)]
     write_pages()
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        return 1
     print(report.format_sections(PAGE_ORDER + GROWTH_ORDER))
     return 0
 

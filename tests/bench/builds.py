@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import compileall
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def choose_build(*, compiled: bool) -> dict[str, str]:
     _prepare()
     _write_bytecode(PLACES[compiled])
     return {"PYTHONPATH": str(PLACES[compiled]), "PYTHONSAFEPATH": "1"}
+
+
+def choose_engine() -> dict[str, str]:
+    """Return the environment for who imports the engine beside the tests: compiled, where that was built."""
+    if explain_missing() is not None:
+        return {}
+    return {"PYTHONPATH": f"{PLACES[True]}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns, thread_time_ns
 
+from guard.build import get_build
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import WakeEvent
 from guard.core.verdict import Decision, Direction, Mode
@@ -134,7 +135,7 @@ def run_section(*, packets: int = PACKETS, rounds: int = ROUNDS) -> None:
     report.save(
         "engine",
         "The engine alone",
-        f"`Engine.receive_packet` in a tight loop, monitor mode, {packets:,} packets, "
+        f"`Engine.receive_packet` in a tight loop, {get_build()}, monitor mode, {packets:,} packets, "
         f"median (lowest - highest) of {rounds} rounds.",
         [{"traffic": name, "ns a packet": report.spread(taken, digits=0)} for name, taken in means.items()],
         raw=means,

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from guard.build import COMPILED, PURE, get_build
 from tests.bench import report
 from tests.bench.capture import generate_household, name_device, write_capture, write_recording
 from tests.bench.growing import write_household
@@ -49,9 +50,12 @@ def run_section() -> None:
     save_estimate()
 
 
-def _run(*arguments: str) -> dict[str, float]:
+def _run(*arguments: str, compiled: bool = True) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.bench.growing", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900, cwd=report.ROOT)
+    environment = dict(os.environ) if compiled else {**os.environ, "PYTHONPATH": str(report.ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=900, cwd=report.ROOT, env=environment
+    )
     made: dict[str, float] = json.loads(done.stdout)
     return made
 
@@ -83,17 +87,21 @@ def _run_engine(section: str, title: str, what: str, cases: list[tuple[int, int,
             }
         )
     note = (
-        f"`Engine.receive_packet`, monitor mode, {PACKETS:,} packets of the mix after every connection was "
-        f"opened; at most {AT_WORK} connections at work at once. "
+        f"`Engine.receive_packet`, {get_build()}, monitor mode, {PACKETS:,} packets of the mix "
+        f"after every connection was opened; at most {AT_WORK} connections at work at once. "
         f"Median (lowest - highest) of {ROUNDS} processes."
     )
     report.save(section, title, note, rows, raw=raw)
 
 
 def _run_idle() -> None:
-    made = _run("idle", str(IDLE_FLOWS))
-    rows = [{"connections": f"{IDLE_FLOWS:,}", "bytes each": f"{made['bytes']:,.0f}"}]
-    note = "Handshake done, everything acknowledged, silent since: what Python's allocator holds for each."
+    ways = {PURE: False, **({COMPILED: True} if get_build() == COMPILED else {})}
+    made = {way: _run("idle", str(IDLE_FLOWS), compiled=compiled)["bytes"] for way, compiled in ways.items()}
+    rows = [
+        {"engine": way, "connections": f"{IDLE_FLOWS:,}", "bytes each": f"{octets:,.0f}"}
+        for way, octets in made.items()
+    ]
+    note = "Handshake done, all acknowledged, silent for two minutes: what Python's allocator holds for each."
     report.save("growth-idle", "Memory of an idle connection", note, rows, raw=made)
 
 

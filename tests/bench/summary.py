@@ -173,7 +173,8 @@ def _list_own_goals() -> list[Goal]:
         for name, memory in startup["raw"].get("pss_mb", {}).items():
             goals.append(Goal(f"{name}: PSS when ready, MB", 40, statistics.median(memory)))
     if idle := report.load_section("growth-idle"):
-        goals.append(Goal("memory of an idle flow, bytes", 1000, idle["raw"]["bytes"]))
+        for way, octets in idle["raw"].items():
+            goals.append(Goal(f"memory of an idle flow, {way}, bytes", 1000, octets))
     if replay := report.load_section("replay"):
         for capture, ratio in (replay["raw"] or {}).items():
             goals.append(Goal(f"replay, {capture}, times tshark's speed", 3, ratio, at_most=False))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from time import thread_time_ns
 
+from guard.build import get_build
 from guard.core.burst import MIN_RUN, MODEL_FEATURES, Burst
 from guard.core.forest import Forest
 from guard.core.voice import VoiceRun, get_voice_lengths
@@ -74,8 +75,8 @@ def run_section(*, records: int = RECORDS, rounds: int = ROUNDS) -> None:
     report.save(
         "voice",
         "The voice detector",
-        f"Nanoseconds that it adds to a record, {records:,} records, median (lowest - highest) of {rounds} "
-        "rounds. A record that is none of these, under strict, adds nothing.",
+        f"Nanoseconds that it adds to a record, {get_build()}, {records:,} records, median (lowest - "
+        f"highest) of {rounds} rounds. A record that is none of these, under strict, adds nothing.",
         [{"record": name, "ns a record": report.spread(values, digits=0)} for name, values in taken.items()],
         raw=taken,
     )
