@@ -12,7 +12,7 @@ alone it is not known which burst was the voice.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,7 +20,7 @@ from typing import Any, Final
 from guard.core.burst import FEATURES, get_contract
 from guard.learning.columns import Column, Kind
 from guard.learning.examples import AFTER_S, BEFORE_S
-from guard.learning.features import BurstRow, RunRow, read_capture
+from guard.learning.features import MAX_FLOWS, BurstRow, watch_bursts
 from guard.learning.source import Source, Upload
 
 __all__ = ["BURST_COLUMNS", "LABELS", "get_contract", "write_bursts"]
@@ -82,40 +82,56 @@ class Found:
 
 
 def write_bursts(source: Source, write: Callable[[Sequence[Any]], object]) -> Found:
-    """Write the rows of one capture."""
-    flows: dict[str, int] = {}
-    bursts: dict[tuple[str, float], int] = {}
-    found = Found()
-    reading = read_capture(source.path, None if source.is_table else source.device)
-    runs: dict[str, list[RunRow]] = {}
-    for run in reading.runs:
-        runs.setdefault(run.flow, []).append(run)
-    for row in reading.rows:
+    """Write the rows of one capture as they come; only the last burst of each connection is remembered."""
+    rows = _Rows(source, write)
+    watch_bursts(source.path, None if source.is_table else source.device, rows.add)
+    return rows.found
+
+
+class _Rows:
+    """Numbers and labels the rows of one capture, one by one."""
+
+    def __init__(self, source: Source, write: Callable[[Sequence[Any]], object]) -> None:
+        self.found = Found()
+        self._source = source
+        self._write = write
+        self._flows = 0
+        self._bursts = 0
+        # flow -> its number, when its last burst began, the number of that
+        self._last: OrderedDict[str, tuple[int, float, int]] = OrderedDict()
+
+    def add(self, row: BurstRow) -> None:
+        """Write one row."""
+        source, found, called = self._source, self.found, row.called
         label, upload = get_label(source, row)
         if upload is not None:
             found.uploads.add(upload)
-        key = row.flow, row.began_at
-        if key not in bursts:
+        flow, began_at, burst = self._last.pop(row.flow, (self._flows, None, self._bursts))
+        self._flows += flow == self._flows
+        if began_at != row.began_at:
+            burst = self._bursts
+            self._bursts += 1
             found.labels[UNLABELLED if label is None else LABELS[label]] += 1
-        sure = [run for run in runs.get(row.flow, ()) if row.began_at <= run.now <= row.now]
-        write(
+        self._last[row.flow] = flow, row.began_at, burst
+        if len(self._last) > MAX_FLOWS:
+            self._last.popitem(last=False)
+        self._write(
             (
                 source.name,
                 source.group,
                 source.condition,
                 round(row.now, 6),
-                flows.setdefault(row.flow, len(flows)),
-                bursts.setdefault(key, len(bursts)),
+                flow,
+                burst,
                 int(row.certain),
                 None if row.on_lattice is None else round(row.on_lattice, 6),
                 row.run_bytes,
-                round(sure[0].now - sure[0].began_at, 6) if sure else None,
-                sure[0].run_bytes if sure else None,
+                round(called.now - called.began_at, 6) if called else None,
+                called.run_bytes if called else None,
                 *row.vector,
                 label,
             )
         )
-    return found
 
 
 def get_label(source: Source, row: BurstRow) -> tuple[int | None, Upload | None]:

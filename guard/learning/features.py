@@ -13,18 +13,21 @@ data that is as long as the four before it in its burst (no pause of a second on
 asks its model at those, until it says that this is a voice. ``device`` is None for one of the paper's tables,
 that is read as packets (see ``paper_frames``). Rows of one burst share ``flow`` and ``began_at``; the last
 says most. CaptureError for what cannot be read.
+
+``watch_bursts`` hands each row on as it comes and keeps none of them: its memory is flat in the capture's
+size. ``read_capture`` keeps them all, for those who must look at them together.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from guard.capture import Capture
-from guard.core.burst import FEATURES, MODEL_FEATURES
+from guard.core.burst import FEATURES, MODEL_FEATURES, Burst
 from guard.core.engine import Engine
 from guard.core.verdict import Decision, Direction, Mode, PacketClass
 from guard.learning.paper_frames import DEVICE, PaperFrames
@@ -33,24 +36,19 @@ from guard.rules import load_policy
 from guard.selector import DeviceSelector
 from guard.trace import Item
 
-__all__ = ["FEATURES", "MODEL_FEATURES", "BurstRow", "Reading", "RunRow", "iter_bursts", "read_capture"]
+__all__ = [
+    "FEATURES",
+    "MAX_FLOWS",
+    "MODEL_FEATURES",
+    "BurstRow",
+    "Reading",
+    "RunRow",
+    "iter_bursts",
+    "read_capture",
+    "watch_bursts",
+]
 
-
-class BurstRow(NamedTuple):
-    """A burst after one of its records. Times are seconds from the capture's first frame.
-
-    ``certain``: by now the connection is in a run that the gate's certain rule calls a voice. ``on_lattice``:
-    seconds since the first record of that run, or of what may become one, None where there is none;
-    ``run_bytes``: what it has sent by now after that record.
-    """
-
-    flow: str
-    began_at: float
-    now: float
-    certain: bool
-    on_lattice: float | None
-    run_bytes: int
-    vector: list[float]
+MAX_FLOWS = 8192  # remembered at once; the engine knows 4096 connections of a device at most
 
 
 class RunRow(NamedTuple):
@@ -63,6 +61,25 @@ class RunRow(NamedTuple):
     began_at: float
     now: float
     run_bytes: int
+
+
+class BurstRow(NamedTuple):
+    """A burst after one of its records. Times are seconds from the capture's first frame.
+
+    ``certain``: by now the connection is in a run that the gate's certain rule calls a voice. ``on_lattice``:
+    seconds since the first record of that run, or of what may become one, None where there is none;
+    ``run_bytes``: what it has sent by now after that record. ``called``: the burst's first run that the
+    certain rule has called a voice by now.
+    """
+
+    flow: str
+    began_at: float
+    now: float
+    certain: bool
+    on_lattice: float | None
+    run_bytes: int
+    vector: list[float]
+    called: RunRow | None = None
 
 
 @dataclass(slots=True)
@@ -100,12 +117,19 @@ class Onlooker:
         return taken
 
 
+TakeRow = Callable[[BurstRow], object]
+
+
 class _Witness:
-    def __init__(self, engine: Engine, onlooker: Onlooker, reading: Reading) -> None:
+    """Hands each row to ``take``; with ``reading`` it notes there what else the capture holds."""
+
+    def __init__(self, engine: Engine, onlooker: Onlooker, take: TakeRow, reading: Reading | None) -> None:
         self._engine = engine
         self._onlooker = onlooker
+        self._take = take
         self._reading = reading
-        self._spotted: dict[str, float] = {}  # flow -> when the run began that was called a voice last
+        # flow -> when the run began that was called a voice last, and the first of its burst that was
+        self._called: OrderedDict[str, tuple[float, RunRow]] = OrderedDict()
         self._first: float | None = None
 
     def see_packet(
@@ -114,28 +138,41 @@ class _Witness:
         reading = self._reading
         if self._first is None:
             self._first = now
-        reading.duration_s = now - self._first
+        if reading is not None:
+            reading.duration_s = now - self._first
         vectors = self._onlooker.take()
         facts = self._engine.facts
         flow = facts.flow
         if direction is not Direction.UPSTREAM or flow is None:
             return
-        if decision.packet_class is PacketClass.APP_DATA:
-            reading.seconds[flow.get_name(), int(now)] += facts.payload_bytes
+        name = flow.get_name()
+        if reading is not None and decision.packet_class is PacketClass.APP_DATA:
+            reading.seconds[name, int(now)] += facts.payload_bytes
         voice, burst = flow.conversation.voice, flow.conversation.burst
         certain = voice is not None and voice.is_voice(now)
-        if voice is not None and certain and self._spotted.get(flow.get_name()) != voice.began_at:
-            self._spotted[flow.get_name()] = voice.began_at
-            reading.runs.append(RunRow(flow.get_name(), voice.began_at, now, voice.bytes - voice.first_bytes))
+        if voice is not None and certain:
+            self._note_run(RunRow(name, voice.began_at, now, voice.bytes - voice.first_bytes), burst)
         if burst is None:
             return
         current = voice is not None and voice.last_at >= burst.began_at
         on_lattice = now - voice.began_at if voice is not None and current else None
         run_bytes = voice.bytes - voice.first_bytes if voice is not None and current else 0
-        reading.rows += [
-            BurstRow(flow.get_name(), burst.began_at, now, certain, on_lattice, run_bytes, vector)
-            for vector in vectors
-        ]
+        called = self._called[name][1] if vectors and name in self._called else None
+        if called is not None and called.now < burst.began_at:
+            called = None  # that was in a burst before
+        for vector in vectors:
+            self._take(BurstRow(name, burst.began_at, now, certain, on_lattice, run_bytes, vector, called))
+
+    def _note_run(self, run: RunRow, burst: Burst | None) -> None:
+        """Note a run that is a voice, unless it is the one of the packet before."""
+        last, first = self._called.pop(run.flow, (None, run))
+        if run.began_at != last and self._reading is not None:
+            self._reading.runs.append(run)
+        if run.began_at != last and (burst is None or first.now < burst.began_at):
+            first = run
+        self._called[run.flow] = run.began_at, first
+        if len(self._called) > MAX_FLOWS:
+            self._called.popitem(last=False)
 
     def see_release(self, packet_id: int, decision: Decision, now: float) -> None:
         """Nothing that waits matters here."""
@@ -144,15 +181,15 @@ class _Witness:
         """Nothing that happens matters here."""
 
 
+def watch_bursts(path: Path, device: str | None, take: TakeRow) -> None:
+    """Hand each row of one capture to ``take``, in the order of its frames; keep none of them."""
+    _replay(path, device, take, None)
+
+
 def read_capture(path: Path, device: str | None) -> Reading:
     """Return what one capture holds; ``device`` as for ``iter_bursts``."""
-    onlooker, reading = Onlooker(), Reading()
-    policy = replace(load_policy(), voice=onlooker)
-    frames = PaperFrames(path, None) if device is None else Capture(path)
-    selector = DeviceSelector(DEVICE if device is None else device)
-    run = Replay(frames, selector, policy, mode=Mode.MONITOR, balanced=True)
-    run.witness = _Witness(run.engine, onlooker, reading)
-    run.run()
+    reading = Reading()
+    run = _replay(path, device, reading.rows.append, reading)
     reading.unheard = run.engine.get_status(run.device, now=reading.duration_s).unheard_wakes
     return reading
 
@@ -160,3 +197,14 @@ def read_capture(path: Path, device: str | None) -> Reading:
 def iter_bursts(path: Path, device: str | None) -> Iterator[BurstRow]:
     """Yield the rows of one capture, in the order of its frames; see the module."""
     yield from read_capture(path, device).rows
+
+
+def _replay(path: Path, device: str | None, take: TakeRow, reading: Reading | None) -> Replay:
+    onlooker = Onlooker()
+    policy = replace(load_policy(), voice=onlooker)
+    frames = PaperFrames(path, None) if device is None else Capture(path)
+    selector = DeviceSelector(DEVICE if device is None else device)
+    run = Replay(frames, selector, policy, mode=Mode.MONITOR, balanced=True)
+    run.witness = _Witness(run.engine, onlooker, take, reading)
+    run.run()
+    return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from guard.cli import main
 from guard.core.burst import get_contract
 from guard.errors import CaptureError, DatasetError
-from guard.learning.bursts import BURST_COLUMNS
+from guard.learning.bursts import BURST_COLUMNS, write_bursts
 from guard.learning.columns import PACKET_COLUMNS, Kind
 from guard.learning.dataset import build_dataset
 from guard.learning.gather import Request, gather, gather_all
@@ -130,6 +131,37 @@ def test_memory_does_not_grow_with_the_capture(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert count[0] == frames
     assert peaks[1] < peaks[0] + 500_000, peaks  # ten times as many packets; a reader's buffer is 256 kB
+
+
+def test_bursts_are_written_as_they_come_and_not_kept(tmp_path: Path) -> None:
+    peaks = []
+    for bursts in (120, 420):
+        path = tmp_path / f"{bursts}.pcap"
+        path.write_bytes(
+            pcap(
+                (
+                    EPOCH_NS + number * SECOND // 20 + number // 14 * 2 * SECOND,
+                    ethernet(tcp(record(23, 700), seq=1000 + 705 * number)),
+                )
+                for number in range(14 * bursts)
+            )
+        )
+        source = Source(path, "one", group="home", device=MAC)
+        written: Counter[int] = Counter()
+
+        def take(row: Sequence[Any], written: Counter[int] = written) -> None:
+            written[row[5]] += 1
+
+        write_bursts(source, take)  # once before: caches fill
+        written.clear()
+        tracemalloc.start()
+        found = write_bursts(source, take)
+        peaks.append(tracemalloc.get_traced_memory()[1] - min(path.stat().st_size, 1 << 18))
+        tracemalloc.stop()
+        assert sorted(written) == list(range(bursts))
+        assert min(written.values()) > 4
+        assert found.labels == {"unlabelled": bursts}
+    assert peaks[1] < peaks[0] + 300_000, peaks  # 300 bursts more; kept they are 2 MB
 
 
 def build(folder: Path, *sources: Source, **options: Any) -> dict[str, Any]:
