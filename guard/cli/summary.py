@@ -120,7 +120,7 @@ def print_summary(summary: Summary, *, where: str = "the capture") -> None:
         table = Table("refused because", "scope", title="Refusals by reason")
         table.add_column("packets", justify="right")
         table.add_column("bytes", justify="right")
-        for row, count in reasons.most_common():
+        for row, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             table.add_row(*row, f"{count:,}", f"{reason_bytes[row]:,}")
         console.print(table)
     console.print(
