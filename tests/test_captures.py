@@ -110,7 +110,7 @@ def test_nothing_is_judged_where_a_name_is_wrong(folder: Path, capsys: pytest.Ca
     assert main(["replay", str(folder), str(wrong), "--device", MAC, "--format", "jsonl"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == f"wakeguard: {wrong}: No such file or directory\n"
+    assert told.err == f"wakeguard: {wrong}: No such file or directory; check the path and its permissions\n"
 
 
 def test_a_folder_without_captures_is_an_error(tmp_path: Path) -> None:

@@ -55,9 +55,12 @@ FEATURES: Final = (
 MODEL_FEATURES: Final = FEATURES[:-1]
 
 
-def get_contract() -> str:
+# what the vector means
+TERMS: Final[tuple[object, ...]] = (PAUSE_S, WINDOW, MIN_RUN, CONTROL_BYTES, CAP, *FEATURES)
+
+
+def get_contract(terms: tuple[object, ...] = TERMS) -> str:
     """Return a hash of what the vector means; a model that was trained on another cannot be used."""
-    terms = (PAUSE_S, WINDOW, MIN_RUN, CONTROL_BYTES, CAP, *FEATURES)
     return sha256("|".join(map(str, terms)).encode()).hexdigest()[:16]
 
 

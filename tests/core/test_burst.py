@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from guard.core.burst import (
+    CAP,
+    CONTROL_BYTES,
     FEATURES,
     MIN_RUN,
     MODEL_FEATURES,
@@ -14,6 +16,7 @@ from guard.core.burst import (
     PACE_GAP_S,
     PACE_LONGEST,
     PAUSE_S,
+    TERMS,
     WINDOW,
     Burst,
     get_contract,
@@ -127,13 +130,15 @@ def test_reports_do_not_keep_it(gap_s: float, length: int) -> None:
     assert not any(feed(burst, [(gap_s * n, length + n) for n in range(2 * PACE)]))
 
 
-def test_the_contract_changes_with_what_the_features_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_contract_changes_with_what_the_features_mean() -> None:
     before = get_contract()
     assert before == get_contract()
+    assert TERMS[:5] == (PAUSE_S, WINDOW, MIN_RUN, CONTROL_BYTES, CAP)
+    assert TERMS[5:] == FEATURES
     assert [*MODEL_FEATURES, "lattice"] == list(FEATURES)
     assert "lattice" not in MODEL_FEATURES
-    monkeypatch.setattr("guard.core.burst.WINDOW", WINDOW + 1)
-    assert get_contract() != before
+    for at in range(len(TERMS)):
+        assert get_contract((*TERMS[:at], "another", *TERMS[at + 1 :])) != before
 
 
 def test_a_forest_is_the_mean_of_its_trees() -> None:
