@@ -126,8 +126,14 @@ def train(research: Path | None, out: Path, seed: int, jobs: int | None, **choic
 @click.option("-o", "--out", type=_PATH, help="Write figures and pictures into this new directory.")
 @click.option("--timeline", metavar="CAPTURE", help="Which capture to draw. Default: the first with a voice.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the shuffles that rank features.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes. Default: one a core.")
 def evaluate(
-    datasets: tuple[Path, ...], model: Path, out: Path | None, timeline: str | None, seed: int
+    datasets: tuple[Path, ...],
+    model: Path,
+    out: Path | None,
+    timeline: str | None,
+    seed: int,
+    jobs: int | None,
 ) -> None:
     """Score a voice model on datasets that it was not trained on."""
     _require_packages()
@@ -139,7 +145,7 @@ def evaluate(
         raise DatasetError(f"{out} exists already: remove it or name another directory")
     forest = load_model(model)
     with _show_progress("rows") as update:
-        evaluation = score(forest, datasets, seed=seed, on_rows=update)
+        evaluation = score(forest, datasets, seed=seed, jobs=jobs, on_rows=update)
     if out is not None:
         write_report(evaluation, datasets, out, timeline=timeline)
     _print_evaluation(evaluation)

@@ -13,34 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from guard.core.burst import FEATURES, MODEL_FEATURES
+from guard.core.burst import FEATURES
 from guard.core.forest import Forest
 from guard.learning.bursts import LABELS
-from guard.learning.labelled import DATASET, count_silent_uploads, read_labelled
+from guard.learning.importance import rank_features
+from guard.learning.labelled import count_silent_uploads, find_labelled
 from guard.learning.scores import Confusion, get_interval
-
-if TYPE_CHECKING:
-    import polars as pl
+from guard.learning.scoring import Burst, score_bursts
 
 DETECTORS = ("gate", "model", "certain rule")
-PERMUTED_ROWS = 1000  # of each label, to rank features by: a forest is walked in Python
-PERMUTATIONS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """One burst: its truth, and what was known of it when."""
-
-    dataset: str
-    capture: str
-    group: str
-    label: int
-    score: float  # the model's highest
-    certain: bool
-    seconds: float | None  # from its first audio record to the gate's decision; None: never
-    bytes: int | None  # of audio by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +60,16 @@ def evaluate(
     directories: Sequence[Path],
     *,
     seed: int,
+    jobs: int | None = None,
     on_rows: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
-    """Score a model; DatasetError where the datasets are of no use. ``on_rows``: rows done, rows in all."""
-    rows = read_labelled(directories)
-    vectors = rows.select(MODEL_FEATURES).rows()
-    scores = []
-    for number, vector in enumerate(vectors):
-        scores.append(forest.get_score(vector))
-        if on_rows is not None and not number % 1000:
-            on_rows(number, len(vectors))
-    bursts = tuple(_collect(rows, scores, forest.threshold))
-    ranks = _rank_features(forest, rows, seed)
+    """Score a model; DatasetError where the datasets are of no use. ``on_rows``: rows done, rows in all.
+
+    ``jobs``: processes, None for one a core.
+    """
+    tables = find_labelled(directories)
+    bursts = tuple(score_bursts(forest, tables, jobs=jobs, on_rows=on_rows))
+    ranks = rank_features(forest, tables, seed, jobs=jobs)
     silent = sum(count_silent_uploads(directory) for directory in directories)
     evaluation = Evaluation(forest.name, forest.threshold, bursts, {}, ranks, silent)
     for detector in DETECTORS:
@@ -97,75 +78,6 @@ def evaluate(
             (LABELS[evaluation.answer(detector, burst)] for burst in bursts),
         )
     return evaluation
-
-
-def _collect(rows: pl.DataFrame, scores: list[float], threshold: float) -> list[Burst]:
-    """Return one Burst for all rows of it."""
-    import polars as pl
-
-    rows = rows.with_columns(pl.Series("score", scores, dtype=pl.Float64))
-    bursts = []
-    for table in rows.partition_by([DATASET, "capture", "burst"], maintain_order=True):
-        first = table.row(0, named=True)
-        decisions = []
-        by_model = table.filter(pl.col("score") >= threshold)
-        if by_model.height:
-            spoken = by_model.row(0, named=True)
-            since = spoken["seconds"] if spoken["on_lattice"] is None else spoken["on_lattice"]
-            decisions.append((since, spoken["run_bytes"]))
-        by_rule = table.filter(pl.col("certain_s").is_not_null())
-        if by_rule.height:
-            decisions.append(by_rule.select("certain_s", "certain_bytes").row(0))
-        seconds, octets = min(decisions, default=(None, None))
-        bursts.append(
-            Burst(
-                first[DATASET],
-                first["capture"],
-                first["group"],
-                first["label"],
-                max(table["score"]),
-                bool(by_rule.height),
-                seconds,
-                octets,
-            )
-        )
-    return bursts
-
-
-def _rank_features(forest: Forest, rows: pl.DataFrame, seed: int) -> dict[str, float]:
-    """Return feature -> how much smaller the area under the ROC curve is when its values are shuffled."""
-    import numpy as np
-    import polars as pl
-
-    random = np.random.default_rng(seed)
-    by_label = [rows.filter(pl.col("label") == label) for label in range(len(LABELS))]
-    chosen = pl.concat(table.sample(min(PERMUTED_ROWS, table.height), seed=seed) for table in by_label)
-    labels = chosen["label"].to_numpy()
-    vectors = chosen.select(MODEL_FEATURES).to_numpy()
-    whole = get_area(labels, [forest.get_score(vector) for vector in vectors.tolist()])
-    ranks = {}
-    for index, name in enumerate(MODEL_FEATURES):
-        losses = []
-        for _ in range(PERMUTATIONS):
-            shuffled = vectors.copy()
-            random.shuffle(shuffled[:, index])
-            area = get_area(labels, [forest.get_score(vector) for vector in shuffled.tolist()])
-            losses.append(whole - area)
-        ranks[name] = float(np.mean(losses))
-    return ranks
-
-
-def get_area(labels: Any, scores: Sequence[float]) -> float:
-    """Return the area under the ROC curve: how often a voice scores higher than the rest, ties by half."""
-    import numpy as np
-
-    values = np.asarray(scores)
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    voices = labels == 1
-    count = int(voices.sum())
-    others = len(values) - count
-    return float((ranks[voices].sum() - count * (count + 1) / 2) / (count * others))
 
 
 def summarise(evaluation: Evaluation) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "dataset.json"
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 10_000  # read, written and scored at once
+QUOTE = b'"'
 
 
 @contextmanager
@@ -81,31 +83,71 @@ def join_tables(parts: Iterable[Path], out: Path) -> None:
 
 
 def write_parquet(table: Path, columns: Sequence[Column]) -> Path:
-    """Write ``table`` (CSV) beside itself as Parquet, in pieces, and return its path."""
+    """Write ``table`` (CSV) beside itself as Parquet and return its path.
+
+    Polars is handed one batch after the other: left to read the file by itself, it keeps the more of it, the
+    larger the file is.
+    """
     import polars as pl
+    from polars.io.plugins import register_io_source
 
     kinds = {Kind.TEXT: pl.String, Kind.INT: pl.Int64, Kind.FLOAT: pl.Float64}
     schema = {column.name: kinds[column.kind] for column in columns}
+
+    def read(*_pushed_down: object) -> Iterator[pl.DataFrame]:
+        with table.open("rb") as file:
+            head = file.readline()
+            while rows := b"".join(islice(file, ROWS_AT_ONCE)):
+                while rows.count(QUOTE) % 2:  # cut inside a field that has a line break
+                    rows += file.readline()
+                yield pl.read_csv(head + rows, schema=schema)
+
     path = table.with_suffix(".parquet")
-    pl.scan_csv(table, schema=schema).sink_parquet(path)
+    register_io_source(read, schema=schema).sink_parquet(path, row_group_size=ROWS_AT_ONCE)
     return path
 
 
-def read_table(directory: Path, name: str, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return a table of a dataset; DatasetError when it is missing, damaged or of other columns."""
+def check_table(directory: Path, name: str, columns: Sequence[Column]) -> Path:
+    """Return where a table of a dataset is; DatasetError when it is missing, damaged or of other columns."""
     import polars as pl
 
     path = directory / f"{name}.parquet"
     if not path.is_file():
         raise DatasetError(f"{directory} holds no {path.name}: build it with `wakeguard dataset build`")
+    with _complain_about(path):
+        names = pl.scan_parquet(path).collect_schema().names()
+    if names != [column.name for column in columns]:
+        raise DatasetError(f"{path} has other columns than this version writes: build the dataset again")
+    return path
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a Parquet file has."""
+    import polars as pl
+
+    with _complain_about(path):
+        count: int = pl.scan_parquet(path).select(pl.len()).collect().item()
+    return count
+
+
+def read_rows(path: Path, names: Sequence[str], start: int, count: int = ROWS_AT_ONCE) -> pl.DataFrame:
+    """Return some columns of ``count`` rows from row ``start`` on: fewer at the end, none beyond it."""
+    import polars as pl
+
+    with _complain_about(path):
+        return pl.scan_parquet(path).slice(start, count).select(names).collect()
+
+
+@contextmanager
+def _complain_about(path: Path) -> Iterator[None]:
+    """Make a DatasetError of what polars says about a file."""
+    import polars as pl
+
     try:
-        table = pl.read_parquet(path)
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"{path} cannot be read ({reason}): build the dataset again") from None
-    if table.columns != [column.name for column in columns]:
-        raise DatasetError(f"{path} has other columns than this version writes: build the dataset again")
-    return table
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:

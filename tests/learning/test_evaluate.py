@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,14 +15,17 @@ from guard.cli import main
 from guard.core.burst import MODEL_FEATURES
 from guard.core.forest import LEAF, Forest, Tree
 from guard.errors import DatasetError
+from guard.learning import importance, scoring
 from guard.learning.bursts import BURST_COLUMNS
 from guard.learning.dataset import build_dataset
-from guard.learning.evaluate import evaluate, get_area, get_quantiles
+from guard.learning.evaluate import evaluate, get_quantiles
 from guard.learning.gather import Request, gather
-from guard.learning.labelled import read_labelled
+from guard.learning.importance import get_area
+from guard.learning.labelled import find_labelled
 from guard.learning.plots import Sighting, draw_confusion, draw_delays, draw_importance, draw_timeline
 from guard.learning.report import get_curve, write_report
 from guard.learning.scores import Confusion, get_interval
+from guard.learning.tables import read_rows
 from guard.voice_model import format_model
 from tests.learning.households import MAC, write_home, write_idle
 
@@ -115,6 +120,21 @@ def test_the_terminal_gets_the_figures(
     assert output.err == ""
     for word in ("stump on 14 bursts", "gate", "certain rule", "100.0% (61.0 to 100.0)", "median"):
         assert word in output.out
+
+
+def test_batches_and_processes_change_nothing(datasets: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    forest = stump("longest", 500.0, above=0.1)
+    whole = evaluate(forest, datasets, seed=1, jobs=1)
+    assert evaluate(forest, datasets, seed=1, jobs=2) == whole
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 7)  # bursts lie across batches
+    monkeypatch.setattr(importance, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(scoring, "read_rows", partial(read_rows, count=7))
+    monkeypatch.setattr(importance, "read_rows", partial(read_rows, count=7))
+    steps: list[tuple[int, int]] = []
+    assert evaluate(forest, datasets, seed=1, jobs=1, on_rows=lambda *step: steps.append(step)) == whole
+    total = sum(pl.read_parquet(directory / "bursts.parquet").height for directory in datasets)
+    assert len(steps) >= total // 7
+    assert steps[-1] == (total, total)
 
 
 def spoil(directory: Path, out: Path, change: pl.Expr) -> Path:
@@ -217,9 +237,12 @@ def test_rows_that_nobody_labelled_are_left_out_of_a_labelled_capture(
 ) -> None:
     first = pl.when(pl.col("burst") == 0).then(None).otherwise(pl.col("label")).alias("label")
     unsure = spoil(datasets[0], tmp_path / "unsure", first)
-    assert set(read_labelled([unsure, datasets[0]])["label"]) == {0, 1}
+    assert set(find_labelled([datasets[0]])[0].labels) == {0, 1}
+    evaluation = evaluate(stump("longest", 500.0, above=0.0), [unsure, datasets[0]], seed=1)
+    bursts = Counter(burst.dataset for burst in evaluation.bursts)
+    assert bursts == {str(unsure): 6, str(datasets[0]): 12}
     with pytest.raises(DatasetError, match="only 'control'"):
-        read_labelled([unsure])
+        find_labelled([unsure])
 
 
 def test_scores_are_what_one_counts_by_hand() -> None:
