@@ -42,8 +42,8 @@ def test_a_pause_lets_pass_and_ends_by_itself(routed: Household, tmp_path: Path)
             assert pause.fields["cause"] == "its time was up"
             assert 0 <= pause.fields["ended"] - pause.fields["until"] < 1000
             passed = [row for row in journal.read(Filter(kinds=("refusal",))) if row.fields["passed"]]
-            assert passed
-            assert passed[0].fields["reason"] == "no_interaction"
+            # on a slow machine TCP may send again what waits: that is refused, in name, as well
+            assert "no_interaction" in {row.fields["reason"] for row in passed}
 
 
 def test_resume_muting_the_mode_and_a_restart_end_a_pause(routed: Household, tmp_path: Path) -> None:
