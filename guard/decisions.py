@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from guard.core.engine import Engine
+from guard.core.hold import Held
 from guard.core.verdict import Decision, Direction, Verdict
 from guard.errors import RecordingError
 from guard.lines import SECOND_DIGITS, Lines, format_records, format_time
@@ -56,7 +57,7 @@ class DecisionLog:
             lines.lines.append(f"{head}{opening}null{middle}{rest}{tail}")
         self._flush()
 
-    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+    def release(self, released: Sequence[Held], ns: int) -> None:
         """Fill in what became of packets that waited."""
         if self._active:
             self._lines.release(released, ns / 1e9)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from guard.core.engine import Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
 from guard.core.flow import Flow
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.histogram import VERDICT_BOUNDS_NS, Histogram
@@ -85,15 +86,12 @@ class _Row:
 class _Wait:
     """A packet that waits for its verdict; ``packet`` is None where it has passed (monitor, pause)."""
 
-    __slots__ = ("device", "octets", "packet", "settled", "target")
+    __slots__ = ("device", "packet", "settled", "target")
 
-    def __init__(
-        self, device: str, settled: Settled, target: Target, octets: int, packet: Packet | None
-    ) -> None:
+    def __init__(self, device: str, settled: Settled, target: Target, packet: Packet | None) -> None:
         self.device = device
         self.settled = settled  # the device's
         self.target = target
-        self.octets = octets
         self.packet = packet
 
 
@@ -136,7 +134,8 @@ class Gate:
         self._sample_ns = 0  # the next packet from then on is timed
         self._look_ns = 0  # the earlier of the two: the one question that every packet asks
         self._passing = self.acting is Acting.PASSING
-        self._waiting: dict[int, _Wait] = {}  # by packet_id
+        self._waiting = 0  # verdicts that are to come
+        self._kept: dict[_Wait, None] = {}  # those whose packet waits in the kernel's queue, in order
         self.settled = {name: Settled() for name in self.devices}
         self.events = {name: dict.fromkeys(EVENT_TYPES.values(), 0) for name in self.devices}
         self._rows = self._make_rows()
@@ -223,7 +222,7 @@ class Gate:
                 else:  # downstream the mark stays: a condemned connection is still reset
                     answer = mark & ACCEPT_MASK if row.upstream else mark
             elif verdict is _HOLD:
-                answer = self._hold(packet, mark, row, len(payload))
+                answer = self._hold(packet, mark, row)
             elif decision.scope is _FLOW and self.acting is Acting.CONDEMNING:
                 answer = condemn(mark, packet.hook)
                 self._tell(packet, payload, mark, now, engine.facts.flow)
@@ -309,33 +308,39 @@ class Gate:
         flow = facts.flow
         return flow if flow is not None else (facts.protocol, facts.key)
 
-    def _hold(self, packet: Packet, mark: int, row: _Row, octets: int) -> int:
+    def _hold(self, packet: Packet, mark: int, row: _Row) -> int:
         """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
-        passing = row.passing
-        waits = None if passing else packet
-        wait = _Wait(row.device, row.settled, self._get_target(), octets, waits)
-        self._waiting[self.engine.facts.packet_id] = wait
-        return mark & ACCEPT_MASK if passing else KEEP
+        held = self.engine.facts.held
+        if held is None:
+            raise RuntimeError("a packet is held of which the engine does not know")
+        wait = _Wait(row.device, row.settled, self._get_target(), None if row.passing else packet)
+        held.ticket = wait
+        self._waiting += 1
+        if row.passing:
+            return mark & ACCEPT_MASK
+        self._kept[wait] = None
+        return KEEP
 
     def _let_pass(self) -> None:
         """Let what waits in the kernel's queue of devices that pass do so: only its verdict waits on."""
-        for wait in self._waiting.values():
+        for wait in list(self._kept):
             packet = wait.packet
             if packet is not None and self._passes(wait.device):
                 give(packet, packet.get_mark() & ACCEPT_MASK)
                 wait.packet = None
+                del self._kept[wait]
 
-    def _release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+    def _release(self, released: list[Held], ns: int) -> None:
         """Carry out what was decided of packets that wait: all of it, then raise the first OSError."""
         fault: OSError | None = None
-        waiting = self._waiting
-        for packet_id, decision in released:
-            wait = waiting.get(packet_id)
-            if wait is None:
+        for held in released:
+            wait = held.ticket
+            if not isinstance(wait, _Wait):
                 continue
-            del waiting[packet_id]
+            held.ticket = None
+            self._waiting -= 1
             try:
-                self._settle(wait, decision, ns)
+                self._settle(wait, held, ns)
             except OSError as error:
                 fault = fault or error
         if released and self.audit is not None:
@@ -343,14 +348,16 @@ class Gate:
         if fault is not None:
             raise fault
 
-    def _settle(self, wait: _Wait, decision: Decision, ns: int) -> None:
-        packet = wait.packet
+    def _settle(self, wait: _Wait, held: Held, ns: int) -> None:
+        packet, decision = wait.packet, held.answer
+        if packet is not None:
+            del self._kept[wait]
         if decision.verdict is _ACCEPT:
             wait.settled.released += 1
         else:
             wait.settled.refused += 1
             if self.tally is not None:
-                self.tally.note(wait.device, wait.target, decision, wait.octets, ns, packet is None)
+                self.tally.note(wait.device, wait.target, decision, held.octets, ns, packet is None)
         if packet is None:
             return  # in monitor it has passed already
         mark = packet.get_mark()

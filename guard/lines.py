@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from guard.core.hold import Held
 from guard.core.verdict import Decision
 
 SECOND_DIGITS = 9
@@ -47,13 +48,14 @@ class Lines:
         self._held[packet_id] = (self._flushed + len(self.lines), head, rest, now)
         self.lines.append("")
 
-    def release(self, released: Iterable[tuple[int, Decision]], now: float) -> None:
+    def release(self, released: Iterable[Held], now: float) -> None:
         """Fill the places of packets whose verdict became final at ``now``."""
-        for packet_id, decision in released:
-            held = self._held.pop(packet_id, None)
+        for packet in released:
+            held = self._held.pop(packet.packet_id, None)
             if held is None:
                 continue
             place, head, rest, since = held
+            decision = packet.answer
             opening, middle, tail = self.fragments.get(decision) or self.make_fragments(decision)
             line = f"{head}{opening}{(now - since) * 1000:.3f}{middle}{rest}{tail}"
             self.lines[place - self._flushed] = line

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from guard.core.event import Event
+from guard.core.hold import Held
 from guard.core.verdict import Decision, Direction, Mode
 from guard.trace import Settings
 
@@ -55,5 +56,5 @@ class Audit(Protocol):
     def packet(self, packet: bytes, device: str, direction: Direction, ns: int, decision: Decision) -> None:
         """Note the decision about one packet."""
 
-    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
+    def release(self, released: Sequence[Held], ns: int) -> None:
         """Note what became of packets that waited."""

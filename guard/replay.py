@@ -16,6 +16,7 @@ from typing import Protocol
 
 from guard.capture import Frame, Interface
 from guard.core.engine import DeviceSettings, Engine
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Verdict
 from guard.errors import CaptureError
@@ -226,7 +227,7 @@ class Replay:
 
     def _tell(self, entry: Entry) -> None:
         item = entry.item
-        released: list[tuple[int, Decision]] = []
+        released: list[Held] = []
         if isinstance(item, TimerServed):
             self._release(self.engine.handle_timer(now=self._now))
             return
@@ -257,10 +258,10 @@ class Replay:
         if self._lines is not None:
             self._lines.flush()
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
+    def _release(self, released: list[Held]) -> None:
         self._waiting -= len(released)
         if self._lines is not None:
             self._lines.release(released, self._now)
         if self.witness is not None:
-            for packet_id, decision in released:
-                self.witness.see_release(packet_id, decision, self._now)
+            for held in released:
+                self.witness.see_release(held.packet_id, held.answer, self._now)

@@ -34,7 +34,7 @@ def list_ordinary(flows: int) -> str:
     for chunk in prepare(packets):
         for data, direction, now in chunk:
             if engine.timer <= now:
-                answers += [(number, repr(made)) for number, made in engine.handle_timer(now=now)]
+                answers += [(held.packet_id, repr(held.answer)) for held in engine.handle_timer(now=now)]
             made = engine.receive_packet(data, device="bench", direction=direction, now=now)
             answers.append(
                 (engine.facts.payload_bytes, f"{made!r} {engine.facts.records} {engine.get_flow_name()}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from guard.core.event import Event
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import (
     Decision,
@@ -80,8 +81,10 @@ class ScriptedEngine:
         self.answers = list(answers)
         self.timer = float("inf")
         self.told: list[tuple[Any, ...]] = []
-        self.released: list[tuple[int, Decision]] = []
+        self.released: list[tuple[int, Decision]] = []  # what becomes of which packet
         self.facts = self
+        self.held: Held | None = None
+        self.waiting: dict[int, Held] = {}
         self.packet_id = 0
         self.flow: Any = None
         self.protocol = 17
@@ -93,16 +96,23 @@ class ScriptedEngine:
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
+        if answer is HOLD:
+            self.held = self.waiting[self.packet_id] = Held(self.packet_id, now, 0, 4, HOLD, after=False)
         return answer
 
-    def receive_event(self, event: Event, *, device: str, now: float) -> list[tuple[int, Decision]]:
+    def receive_event(self, event: Event, *, device: str, now: float) -> list[Held]:
         self.told.append(("event", device, now))
-        return self.released
+        return self._release()
 
-    def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
+    def handle_timer(self, *, now: float) -> list[Held]:
         self.told.append(("timer", now))
         self.timer = float("inf")
-        return self.released
+        return self._release()
+
+    def _release(self) -> list[Held]:
+        for number, answer in self.released:
+            self.waiting[number].answer = answer
+        return [self.waiting[number] for number, _ in self.released]
 
     def set_mode(self, mode: Mode, *, device: str | None = None) -> None:
         self.told.append(("mode", mode) if device is None else ("mode", mode, device))
@@ -144,8 +154,8 @@ class Book:
     def packet(self, packet: bytes, device: str, direction: Direction, ns: int, decision: Decision) -> None:
         self.rows.append((decision, ns))
 
-    def release(self, released: Sequence[tuple[int, Decision]], ns: int) -> None:
-        self.rows.append((list(released), ns))
+    def release(self, released: Sequence[Held], ns: int) -> None:
+        self.rows.append(([(held.packet_id, held.answer) for held in released], ns))
 
 
 class Notes:

@@ -13,6 +13,7 @@ import pytest
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import MuteEvent, MuteState
+from guard.core.hold import Held
 from guard.core.verdict import Direction, Mode
 from guard.decisions import DecisionLog
 from guard.errors import RecordingError
@@ -112,7 +113,7 @@ def test_decisions_that_cannot_be_written_end_once_and_raise_nothing(tmp_path: P
         for step in range(3000):  # more than is buffered
             decision = engine.receive_packet(b"E", device="kitchen", direction=Direction.UPSTREAM, now=step)
             log.packet(b"E", "kitchen", Direction.UPSTREAM, step, decision)
-            log.release([(step, decision)], step)
+            log.release([Held(step, step, 0, 1, decision, after=False)], step)
     assert len(failures) == 1
     assert "No space left" in str(failures[0])
     with pytest.raises(RecordingError, match="File exists"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import MuteEvent, MuteState, WakeEvent
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import Mode
 from guard.rules import load_policy
@@ -31,23 +32,23 @@ class Waiting(Conversation):
         super().__init__(made, port=port)
         self.released: list[tuple[int, str]] = []
 
-    def note(self, released: list[tuple[int, object]]) -> None:
-        self.released += [(number, describe(answer)) for number, answer in released]  # type: ignore[arg-type]  # Decisions
+    def note(self, released: list[Held]) -> None:
+        self.released += [(held.packet_id, describe(held.answer)) for held in released]
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
         due = self.engine.get_timer()
         if due is not None and due <= self.now:
-            self.note(list(self.engine.handle_timer(now=self.now)))
+            self.note(self.engine.handle_timer(now=self.now))
 
     def mute(self, state: MuteState = MuteState.MUTED) -> None:
         event = MuteEvent(self.now, state)
-        self.note(list(self.engine.receive_event(event, device=self.device, now=self.now)))
+        self.note(self.engine.receive_event(event, device=self.device, now=self.now))
 
     def hear(self, late: float = 0.0) -> None:
         """Let the wake word be heard that was said ``late`` seconds ago."""
         event = WakeEvent(self.now - late, "alexa")
-        self.note(list(self.engine.receive_event(event, device=self.device, now=self.now)))
+        self.note(self.engine.receive_event(event, device=self.device, now=self.now))
 
     def take(self) -> list[str]:
         """Return what was released since the last call, in order, and forget it."""

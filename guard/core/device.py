@@ -238,6 +238,7 @@ class Device:
         """Hold a packet, for a wake word or behind others that wait for one; refuse it when too many do."""
         waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
         held = Held(self.facts.packet_id, now, size, octets, answer, after=after)
+        self.facts.held = held
         if not self.holds.add(flow, held, waiting):
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
@@ -255,19 +256,20 @@ class Device:
         if hold is None or flow.condemned or not flow.answered:
             return None
         after = flow.reset_at is not None and self.is_after_reset(flow, now)
-        if not self.holds.join(hold, Held(self.facts.packet_id, now, size, octets, answer, after=after)):
+        held = Held(self.facts.packet_id, now, size, octets, answer, after=after)
+        if not self.holds.join(hold, held):
             return None
+        self.facts.held = held
         return self.flag(answer) if after else answer
 
-    def settle(self, hold: FlowHold, now: float, due: float = inf) -> list[tuple[int, Decision]]:
-        """Judge what waited, for good, and in order; of a probe only what is ``due``."""
+    def settle(self, hold: FlowHold, now: float, released: list[Held], due: float = inf) -> None:
+        """Judge what waited, for good and in order, and add it to ``released``; of a probe what is due."""
         flow = hold.flow
         refused = flow is not None and flow.condemned
         reusable = now >= self.context.interaction_until  # refusals then differ in nothing but what waited
         told_before: Decision | None = None
         after = refused_before = False
         answer: Decision | None = None
-        settled: list[tuple[int, Decision]] = []
         for held in self.holds.take(hold, due):
             told = held.told
             if (
@@ -286,13 +288,13 @@ class Device:
             if answer is told and told.reason in _BUDGETED and flow is not None and not refused:
                 flow.conversation.let_pass(held.size, now)
             self.count(answer, held.octets)
-            settled.append((held.packet_id, answer))
+            held.answer = answer
+            released.append(held)
         if flow is not None:
             if not hold.packets:
                 flow.held_seq = None
             if refused:
                 self.condemn(flow, now)
-        return settled
 
     def _judge_held(
         self, flow: Flow | None, told: Decision, since: float, size: int, now: float, *, refused: bool
@@ -315,22 +317,21 @@ class Device:
 
     def get_deadline(self) -> float:
         """Return when ``settle_due`` is due next, ``inf`` when nothing is pending."""
-        return min(self.context.alive_until, self.holds.get_deadline(), self.watch.get_deadline())
+        first = min(self.context.alive_until, self.holds.get_deadline())
+        return min(first, self.watch.get_deadline())  # two at a time: compiled, that is no call
 
-    def settle_due(self, due: float) -> list[tuple[int, Decision]]:
-        """Do what is due; a probe that found a voice goes on waiting."""
+    def settle_due(self, due: float, released: list[Held]) -> None:
+        """Do what is due, add what waits no longer to ``released``; a probe that found a voice waits on."""
         if self.context.alive_until <= due:
             self.lose_sensor(due)
-        settled: list[tuple[int, Decision]] = []
         for hold in self.holds.get_due(due):
             if hold.waiting is Waiting.WAKE_WORD or hold.flow is None or hold.flow.condemned:
-                settled += self.settle(hold, due)
+                self.settle(hold, due, released)
             elif hold.flow.conversation.is_voice_like(due):
                 self.holds.wait_on(hold)
             else:
-                settled += self.settle(hold, due, due)
+                self.settle(hold, due, released, due)
         self.watch.look_again(due)
-        return settled
 
     def hear_voice(self, flow: Flow, now: float) -> None:
         """Take it that a connection's records have become a voice."""

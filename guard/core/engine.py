@@ -20,6 +20,7 @@ from guard.core.device import Device
 from guard.core.event import Event
 from guard.core.facts import DeviceSettings, DeviceStatus, Facts
 from guard.core.flow import Flow
+from guard.core.hold import Held
 from guard.core.judge import AWAITING
 from guard.core.notice import Notice, Notices
 from guard.core.packet import ACK, PSH, TCP, format_key, parse_packet, reverse_key
@@ -75,6 +76,7 @@ class Engine:
             )
             for place, (name, settings) in enumerate(devices.items())
         }
+        self._states = list(self._devices.values())  # by their places
         self._places = {name: place for place, name in enumerate(devices)}
         self.set_mode(mode)
 
@@ -237,18 +239,18 @@ class Engine:
             answer = state.let_wait(None, answer, 0, size, len(packet), now, after=False)
         return answer
 
-    def receive_event(self, event: Event, *, device: str, now: float) -> list[tuple[int, Decision]]:
-        """Take a sensor event; return the packets it releases as (packet_id, decision)."""
+    def receive_event(self, event: Event, *, device: str, now: float) -> list[Held]:
+        """Take a sensor event; return the packets it releases, each with its ``answer``."""
         state = self._devices[device]
         context = state.context
         before = context.interactions
         context.receive(event, now)
         if context.interactions != before:
             state.wakes_at = now
-        released: list[tuple[int, Decision]] = []
+        released: list[Held] = []
         if context.justify(now) is not Justification.JUSTIFIED:
             for hold in state.holds:
-                released += state.settle(hold, now)
+                state.settle(hold, now, released)
         if context.closed is Reason.MUTED:
             for flow in state.flows:
                 if flow.has_unacked_app_data():
@@ -257,15 +259,16 @@ class Engine:
         self._set_timer()
         return released
 
-    def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
+    def handle_timer(self, *, now: float) -> list[Held]:
         """Do what is due at ``now``, each thing as of its own time; return the packets released."""
-        released: list[tuple[int, Decision]] = []
+        released: list[Held] = []
+        deadlines = self._deadlines
         while self.timer <= now:
             due = self.timer
-            for place, state in enumerate(self._devices.values()):
-                if self._deadlines[place] <= due:
-                    released += state.settle_due(due)
-                    self._deadlines[place] = state.get_deadline()
+            for place, state in enumerate(self._states):
+                if deadlines[place] <= due:
+                    state.settle_due(due, released)
+                    deadlines[place] = state.get_deadline()
             if self._next_sweep <= due:
                 for state in self._devices.values():
                     state.flows.expire(due)
@@ -329,4 +332,7 @@ class Engine:
         self.timer = min(self.timer, when)
 
     def _set_timer(self) -> None:
-        self.timer = min(self._next_sweep, min(self._deadlines, default=math.inf))
+        timer = self._next_sweep
+        for deadline in self._deadlines:
+            timer = min(timer, deadline)
+        self.timer = timer

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from guard.core.event import MuteState
 from guard.core.flow import Flow
+from guard.core.hold import Held
 from guard.core.tls import Record
 from guard.core.verdict import Direction, Reason
 
@@ -54,10 +55,11 @@ class DeviceStatus:
 class Facts:
     """About the packet received last; overwritten by the next one.
 
-    ``records``: the TLS records whose header this packet completed.
+    ``records``: the TLS records whose header this packet completed. ``held``: the packet that
+    was told to wait last, this one where its answer is HOLD.
     """
 
-    __slots__ = ("direction", "flow", "key", "packet_id", "payload_bytes", "protocol", "records")
+    __slots__ = ("direction", "flow", "held", "key", "packet_id", "payload_bytes", "protocol", "records")
 
     def __init__(self) -> None:
         self.packet_id = 0  # how many packets there were
@@ -65,5 +67,6 @@ class Facts:
         self.flow: Flow | None = None
         self.protocol = 0  # of a packet without a flow
         self.key = b""  # likewise
+        self.held: Held | None = None
         self.payload_bytes = 0  # transport payload by the IP length
         self.records: list[Record] = []

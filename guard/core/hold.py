@@ -43,10 +43,11 @@ class Held:
     """A packet that waits.
 
     ``size``: bytes of payload, ``octets``: of the IP packet, ``after``: it came after a virtual reset. It was
-    ``told`` HOLD, or, where it only waits behind others, what it will get in its turn.
+    ``told`` HOLD, or, where it only waits behind others, what it will get in its turn; ``answer`` is what it
+    got, once it waits no longer. ``ticket`` belongs to whoever feeds the engine, to find the packet by.
     """
 
-    __slots__ = ("after", "octets", "packet_id", "since", "size", "told")
+    __slots__ = ("after", "answer", "octets", "packet_id", "since", "size", "ticket", "told")
 
     def __init__(
         self, packet_id: int, since: float, size: int, octets: int, told: Decision, *, after: bool
@@ -55,8 +56,9 @@ class Held:
         self.since = since
         self.size = size
         self.octets = octets
-        self.told = told
+        self.told = self.answer = told
         self.after = after
+        self.ticket: object = None
 
 
 class FlowHold:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import Event
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Direction, Mode, Scope, Verdict
 from guard.lab.certificate import client_context, make_certificate, server_context
@@ -138,13 +139,13 @@ class SimulatedHousehold:
             return Outcome.HOLD
         return Outcome.RESET if decision.scope is Scope.FLOW else Outcome.DROP
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
+    def _release(self, released: list[Held]) -> None:
         """Tell the connections, one after the other and not from within the engine's own call."""
         loop = asyncio.get_running_loop()
-        for packet_id, decision in released:
-            settle = self._held.pop(packet_id, None)
+        for held in released:
+            settle = self._held.pop(held.packet_id, None)
             if settle is not None:
-                loop.call_soon(settle, self._get_outcome(decision))
+                loop.call_soon(settle, self._get_outcome(held.answer))
 
     def _set_timer(self) -> None:
         """See to it that the engine's timer is served when it is due, packets or not."""

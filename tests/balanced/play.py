@@ -11,6 +11,7 @@ from math import inf
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import MuteEvent, MuteState
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.verdict import Decision, Mode, Scope, Verdict
 from tests import wire
@@ -162,8 +163,9 @@ class Play:
         if self._line is not None and not self._waiting:
             self._line.answer()
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
-        for packet_id, answer in released:
+    def _release(self, released: list[Held]) -> None:
+        for held in released:
+            packet_id, answer = held.packet_id, held.answer
             line, size, speech = self._waiting.pop(packet_id)
             self._settle(line, answer, size, speech=speech)
 

@@ -123,7 +123,7 @@ def test_what_waits_behind_others_is_judged_anew_when_muted() -> None:
     talk.wait(0.01)
     assert describe(talk.send(wire.app_data(500))) == "app_data justified hold awaiting_wake_word"
     released = engine.receive_event(MuteEvent(talk.now, MuteState.MUTED), device=DEVICE, now=talk.now)
-    assert [describe(answer) for _, answer in released] == [
+    assert [describe(held.answer) for held in released] == [
         "app_data not_justified refuse flow muted",
         "app_data justified refuse flow condemned",
     ]
@@ -136,7 +136,7 @@ def test_a_split_header_does_not_open_the_way_for_what_waits_behind_it() -> None
     assert describe(talk.send(b"\x17")) == "app_data justified hold split_header"
     assert talk.send(b"\x03\x03\x01\x61" + bytes(0x161)).verdict is Verdict.HOLD
     released = engine.receive_event(MuteEvent(talk.now, MuteState.MUTED), device=DEVICE, now=talk.now)
-    assert all(answer.verdict is Verdict.REFUSE for _, answer in released)
+    assert all(held.answer.verdict is Verdict.REFUSE for held in released)
 
 
 def test_what_waits_ends_with_its_connection() -> None:
@@ -148,8 +148,8 @@ def test_what_waits_ends_with_its_connection() -> None:
     due = engine.get_timer()
     assert due is not None
     assert due <= talk.now
-    [(_, answer)] = engine.handle_timer(now=talk.now)
-    assert describe(answer) == "app_data justified refuse flow condemned"
+    [held] = engine.handle_timer(now=talk.now)
+    assert describe(held.answer) == "app_data justified refuse flow condemned"
 
 
 def test_control_traffic_that_was_lost_may_be_sent_again() -> None:

@@ -127,4 +127,4 @@ def test_waits_that_end_together_end_in_the_order_in_which_they_began(mode: Mode
         talk.up(VOICE)
         numbers.append(first.engine.facts.packet_id)
     released = first.engine.handle_timer(now=200.0 + HELD.hold_s)
-    assert [number for number, _ in released] == numbers
+    assert [held.packet_id for held in released] == numbers

@@ -53,8 +53,8 @@ def test_packets_wait_from_now_on() -> None:
     talk.play("up other  app_data justified hold awaiting_wake_word", OTHER)
     change(talk)
     assert talk.engine.get_status(DEVICE, now=talk.now).held_packets == 1
-    ((_, settled),) = talk.engine.handle_timer(now=talk.now + 0.9)
-    assert settled.reason is Reason.NO_INTERACTION
+    [held] = talk.engine.handle_timer(now=talk.now + 0.9)
+    assert held.answer.reason is Reason.NO_INTERACTION
 
 
 @pytest.mark.parametrize("times", [1, 50])

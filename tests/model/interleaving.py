@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from guard.core.engine import Engine
 from guard.core.event import MuteEvent, MuteState, WakeEvent
+from guard.core.hold import Held
 from guard.core.verdict import Decision, Direction, Reason, Scope, Verdict
 from tests import wire
 from tests.model.receiver import ACK, FIN, MODULUS, PSH, RST, SYN, URG, Receiver, Reply, Segment, State
@@ -262,8 +263,9 @@ class Play:
     def _receive(self, packet: bytes, direction: Direction) -> Decision:
         return self.engine.receive_packet(packet, device=DEVICE, direction=direction, now=self.now)
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
-        for packet_id, decision in released:
+    def _release(self, released: list[Held]) -> None:
+        for held in released:
+            packet_id, decision = held.packet_id, held.answer
             # What waited in a life that a SYN has ended is refused with it, and may be sent in the next one.
             self._carry_out(self.held.pop(packet_id), decision, ended=decision.reason is Reason.CONDEMNED)
 

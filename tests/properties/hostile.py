@@ -14,6 +14,7 @@ from guard.core import flow as flow_module
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, VoiceEvent, WakeEvent
 from guard.core.flow import Flow
+from guard.core.hold import Held
 from guard.core.policy import Policy
 from guard.core.tcp import CHUNK_BYTES, MASK
 from guard.core.verdict import Decision, Direction, Mode, PacketClass, Reason, Scope, Verdict
@@ -253,8 +254,9 @@ class Watch:
         self.answers.append((facts.packet_id, answer.index))
         assert self.engine.get_flow_name()
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
-        for packet_id, answer in released:
+    def _release(self, released: list[Held]) -> None:
+        for held in released:
+            packet_id, answer = held.packet_id, held.answer
             flow, size = self._held.pop(packet_id)  # held once, released once
             assert answer.verdict is not Verdict.HOLD
             self._check(answer, flow, size)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from guard.core.budget import Budget
 from guard.core.engine import DeviceSettings, Engine
+from guard.core.hold import Held
 from guard.core.packet import TCP, parse_packet
 from guard.core.tcp import MASK
 from guard.core.verdict import Decision, Direction, Mode, Reason, Verdict
@@ -130,8 +131,9 @@ class Behind:
         if self.engine.timer <= now:
             self._note(self.engine.handle_timer(now=now))
 
-    def _note(self, released: list[tuple[int, Decision]]) -> None:
-        for packet_id, answer in released:
+    def _note(self, released: list[Held]) -> None:
+        for held in released:
+            packet_id, answer = held.packet_id, held.answer
             self.answers[self._steps[packet_id]].append(answer)
 
 

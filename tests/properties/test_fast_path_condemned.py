@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from guard.core.budget import Budget
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.flow import Flow
+from guard.core.hold import Held
 from guard.core.packet import TCP, parse_packet, reverse_key
 from guard.core.verdict import Decision, Direction, Mode, Reason, Scope, Verdict
 from tests.properties.bounded import FEWER
@@ -129,9 +130,10 @@ class Behind:
         if self.engine.timer <= now:
             self._release(self.engine.handle_timer(now=now))
 
-    def _release(self, released: list[tuple[int, Decision]]) -> None:
+    def _release(self, released: list[Held]) -> None:
         flows = self.engine.get_device(DEVICE).flows
-        for packet_id, answer in released:
+        for held in released:
+            packet_id, answer = held.packet_id, held.answer
             number, packet, flow = self._packets[packet_id]
             self.answers[number].append(answer)
             if self.kernel is not None:

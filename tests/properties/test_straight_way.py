@@ -15,8 +15,9 @@ import pytest
 
 from guard.core.engine import DeviceSettings, Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, MuteState, WakeEvent
+from guard.core.hold import Held
 from guard.core.policy import Policy
-from guard.core.verdict import Direction, Mode
+from guard.core.verdict import Decision, Direction, Mode
 from guard.rules import load_policy
 from tests.bench.traffic import generate_tls
 from tests.properties.hostile import DEVICE, TIGHT, Step, generate_steps
@@ -32,13 +33,18 @@ def make_engine(policy: Policy, mode: Mode, *, balanced: bool, straight: bool) -
     return engine
 
 
+def tell_released(released: list[Held]) -> list[tuple[int, Decision]]:
+    """Return what became of which packet."""
+    return [(held.packet_id, held.answer) for held in released]
+
+
 def tell(engine: Engine, steps: Iterable[Step]) -> list[Any]:
     """Play the steps; return all that the engine says about them."""
     said: list[Any] = []
     for step in steps:
         now = step[0]
         while (due := engine.get_timer()) is not None and due <= now:
-            said.append(engine.handle_timer(now=now))
+            said.append(tell_released(engine.handle_timer(now=now)))
         if len(step) == 3:
             answer = engine.receive_packet(step[2], device=DEVICE, direction=step[1], now=now)
             facts = engine.facts
@@ -46,7 +52,7 @@ def tell(engine: Engine, steps: Iterable[Step]) -> list[Any]:
         elif isinstance(step[1], Mode):
             engine.set_mode(step[1])
         else:
-            said.append(engine.receive_event(step[1], device=DEVICE, now=now))
+            said.append(tell_released(engine.receive_event(step[1], device=DEVICE, now=now)))
     said.append(sorted(map(str, engine.counters(DEVICE))))
     assert engine.engine_errors == 0
     return said

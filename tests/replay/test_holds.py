@@ -13,6 +13,7 @@ import pytest
 
 from guard.capture import Capture
 from guard.core.engine import Engine
+from guard.core.hold import Held
 from guard.core.verdict import Decision, Justification, PacketClass, Reason, Scope, Verdict, decision
 from guard.replay import Replay
 from guard.selector import DeviceSelector
@@ -33,26 +34,28 @@ class HoldingEngine(Engine):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.held: list[tuple[int, float]] = []
+        self.held: list[Held] = []
 
     def receive_packet(self, packet: bytes, **arguments: Any) -> Decision:
         super().receive_packet(packet, **arguments)
         if arguments["direction"] or not self.facts.payload_bytes:
             return RELEASED
-        self.held.append((self.facts.packet_id, arguments["now"] + HOLD_S))
-        self.timer = self.held[0][1]
+        self.held.append(Held(self.facts.packet_id, arguments["now"], 0, 0, HOLD, after=False))
+        self.timer = self.held[0].since + HOLD_S
         return HOLD
 
-    def receive_event(self, event: Any, **arguments: Any) -> list[tuple[int, Decision]]:
-        released = [(packet_id, RELEASED) for packet_id, _until in self.held]
-        self.held.clear()
-        self.timer = float("inf")
-        return released
+    def receive_event(self, event: Any, **arguments: Any) -> list[Held]:
+        return self._release(len(self.held), RELEASED)
 
-    def handle_timer(self, *, now: float) -> list[tuple[int, Decision]]:
-        due = [(packet_id, REFUSED) for packet_id, until in self.held if until <= now]
-        del self.held[: len(due)]
-        self.timer = self.held[0][1] if self.held else float("inf")
+    def handle_timer(self, *, now: float) -> list[Held]:
+        return self._release(sum(held.since + HOLD_S <= now for held in self.held), REFUSED)
+
+    def _release(self, count: int, answer: Decision) -> list[Held]:
+        due = self.held[:count]
+        del self.held[:count]
+        for held in due:
+            held.answer = answer
+        self.timer = self.held[0].since + HOLD_S if self.held else float("inf")
         return due
 
 
