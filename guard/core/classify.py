@@ -30,6 +30,7 @@ from guard.core.lengths import MAY_BE_BEAT, MAY_BE_PRE_ROLL, MAY_BE_VOICE, get_l
 from guard.core.policy import Policy
 from guard.core.suite import TLS_1_3, Suite, get_suite
 from guard.core.tls import (
+    APPLICATION_DATA,
     KIND_APP_DATA,
     KIND_HANDSHAKE,
     KIND_SYN,
@@ -48,7 +49,6 @@ _NEVER: Final = -inf  # one float for all connections
 _PINGS_OWED: Final = 4  # replies that a server can have coming at most
 _CHANGE_CIPHER_SPEC: Final = ContentType.CHANGE_CIPHER_SPEC.value
 _ALERT: Final = ContentType.ALERT.value
-_APPLICATION_DATA: Final = ContentType.APPLICATION_DATA.value
 
 
 class VoiceListener(Protocol):
@@ -172,7 +172,7 @@ class Conversation:
         if stream is self.server:
             return self._judge_server_record(content_type, length)
         flags = self._lengths.of_client[length]
-        if content_type == _APPLICATION_DATA and self.finished and not flags & MAY_BE_BEAT:
+        if content_type == APPLICATION_DATA and self.finished and not flags & MAY_BE_BEAT:
             self.client.reason = None
             self._hear(length, flags, now)
             return KIND_APP_DATA  # nearly every record
@@ -186,14 +186,12 @@ class Conversation:
         self.heartbeat_reply = False
         if self.client.framing is not _FRAMED:
             return (
-                self._beat_or_app_data(length, now)
-                if content_type == _APPLICATION_DATA
-                else self._midstream()
+                self._beat_or_app_data(length, now) if content_type == APPLICATION_DATA else self._midstream()
             )
         if not self.version:
             self._read_hellos()
         handshake = self._handshake
-        if content_type == _APPLICATION_DATA:
+        if content_type == APPLICATION_DATA:
             if handshake is None:
                 return self._beat_or_app_data(length, now)
             return self._before_finished(handshake, length)
@@ -336,7 +334,7 @@ class Conversation:
         if not self.version and self.server.sink is not None:
             self._read_hellos()
         # Without the suite a PING cannot be told from other small frames: nothing is owed for it then.
-        if content_type == _APPLICATION_DATA and self.suite is not None:
+        if content_type == APPLICATION_DATA and self.suite is not None:
             beat = self._lengths.beats.get(length)
             if beat is not None and beat.ping:
                 if self._pings_out:

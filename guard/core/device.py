@@ -65,7 +65,6 @@ class Device:
         "_on_deadline",
         "_pending_limit",
         "_policy",
-        "_waits_s",
         "acks",
         "after",
         "by_key",
@@ -132,7 +131,6 @@ class Device:
         self.unacked_limit = policy.unacked_flow_bytes
         self.kept_limit = policy.kept_device_bytes
         self.reconnect_s = policy.reconnect_s
-        self._waits_s = {Waiting.WAKE_WORD: policy.hold_s, Waiting.PROBE: policy.probe_s}
 
     def set_policy(self, policy: Policy, settings: DeviceSettings, now: float) -> None:
         """Go on under other limits; connections and budgets stay as they are."""
@@ -217,7 +215,7 @@ class Device:
                 size, now, Reason.NOT_CONNECTED, answer.packet_class or _APP_DATA
             )
         after = self.is_after_reset(flow, now)
-        behind = flow.held_seq is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
+        behind = flow.hold is not None and (size or flags & FIN) and answer.verdict is _ACCEPT
         if answer.verdict is _HOLD or behind:
             answer = self.let_wait(flow, answer, seq, size, octets, now, after=after)
         if answer.scope is Scope.FLOW:
@@ -239,20 +237,24 @@ class Device:
         waiting = Waiting.PROBE if answer.reason is Reason.PROBING else Waiting.WAKE_WORD
         held = Held(self.facts.packet_id, now, size, octets, answer, after=after)
         self.facts.held = held
-        if not self.holds.add(flow, held, waiting):
+        hold = self.holds.get(flow)
+        if hold is not None:
+            waits = self.holds.join(hold, held)
+        else:
+            hold = self.holds.begin(flow, seq, held, waiting)
+            waits = hold is not None
+            if hold is not None:
+                self._on_deadline(hold.deadline)
+        if not waits:
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
-        if flow is None or flow.held_seq is None:
-            self._on_deadline(now + self._waits_s[waiting])
-        if flow is not None and flow.held_seq is None:
-            flow.held_seq = seq
         if answer.verdict is _HOLD:
             return answer
         return decision(answer.packet_class, answer.justification, _HOLD, None, Reason.AWAITING_WAKE_WORD)
 
     def wait_along(self, flow: Flow, answer: Decision, size: int, octets: int, now: float) -> Decision | None:
         """Do what ``conclude`` does for data behind other that waits; None where it must be asked."""
-        hold = self.holds.get(flow)
+        hold = flow.hold
         if hold is None or flow.condemned or not flow.answered:
             return None
         after = flow.reset_at is not None and self.is_after_reset(flow, now)
@@ -290,11 +292,8 @@ class Device:
             self.count(answer, held.octets)
             held.answer = answer
             released.append(held)
-        if flow is not None:
-            if not hold.packets:
-                flow.held_seq = None
-            if refused:
-                self.condemn(flow, now)
+        if flow is not None and refused:
+            self.condemn(flow, now)
 
     def _judge_held(
         self, flow: Flow | None, told: Decision, since: float, size: int, now: float, *, refused: bool
@@ -377,9 +376,8 @@ class Device:
         elif flow.reset_at is None:
             flow.reset_at = now
         self.watch.refuse(flow, now)
-        hold = self.holds.get(flow)
-        if hold is not None:
-            self.holds.end_at(hold, now)
+        if flow.hold is not None:
+            self.holds.end_at(flow.hold, now)
             self._on_deadline(now)
 
     def get_room(self, flow: Flow) -> int:

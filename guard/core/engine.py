@@ -105,8 +105,9 @@ class Engine:
         facts = self.facts
         facts.packet_id += 1
         facts.direction = direction
-        if facts.records:
-            facts.records.clear()
+        records = facts.records
+        while records:  # one as a rule, and then faster than clear()
+            records.pop()
         try:
             state = self._devices[device]
             octets = len(packet)
@@ -149,7 +150,7 @@ class Engine:
                         if flow.answers:
                             state.context.hear_answer(now)
                         down = flow.down
-                        if down is not None and seq == down.next_seq and not down.pending:
+                        if down is not None and seq == down.next_seq and not down.gap_bytes:
                             server = flow.server
                             server.receive(packet, offset, offset + size, now)
                             down.next_seq = (seq + size) & MASK
@@ -164,7 +165,7 @@ class Engine:
                         client = flow.client
                         if client.records is not facts.records:
                             flow.show_records(facts.records)
-                        if seq == up.next_seq and not up.pending and not client.header:
+                        if seq == up.next_seq and not up.gap_bytes and not client.header:
                             kinds = client.receive(packet, offset, offset + size, now)
                             up.chunks.append(Chunk(seq, packet, offset, size, kinds))
                             kept = octets + CHUNK_BYTES
@@ -188,13 +189,13 @@ class Engine:
                             answer = receive_payload(state, flow, packet, offset, size, seq, now)
                     reset_at = flow.reset_at
                     along = None
-                    if answer is AWAITING and flow.held_seq is not None:
+                    if answer is AWAITING and flow.hold is not None:
                         along = state.wait_along(flow, answer, size, octets, now)
                     if along is not None:
                         answer = along
                     elif (
                         reset_at is not None
-                        or flow.held_seq is not None
+                        or flow.hold is not None
                         or flow.condemned
                         or not flow.answered
                         or answer.scope is _FLOW  # touches_flow, without the call
@@ -203,7 +204,7 @@ class Engine:
                         after = None
                         if (
                             reset_at is not None
-                            and flow.held_seq is None
+                            and flow.hold is None
                             and flow.answered
                             and not flow.condemned
                             and not state.enforce

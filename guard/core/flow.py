@@ -8,7 +8,7 @@ initial sequence number begins the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from guard.core.budget import TokenBucket
 from guard.core.classify import Conversation
@@ -17,6 +17,9 @@ from guard.core.policy import Policy
 from guard.core.tcp import MASK, Ledger, Reassembly, Stream, distance
 from guard.core.tls import KIND_APP_DATA, KIND_SPLIT, Framing, Record
 from guard.core.verdict import Reason
+
+if TYPE_CHECKING:
+    from guard.core.hold import FlowHold
 
 _FRAMED: Final = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
 MAX_LIVES = 65536  # tuples whose number of lives is remembered, the oldest forgotten first
@@ -36,7 +39,7 @@ class Flow:
         "condemned",
         "conversation",
         "down",
-        "held_seq",
+        "hold",
         "inbound",
         "isn",
         "key",
@@ -84,7 +87,7 @@ class Flow:
         self.lineage = False  # opened inside an interaction
         self.answers = False  # sent a voice inside an interaction: what comes back is the answer
         self.reset_at: float | None = None  # monitor mode: when enforce would have condemned it
-        self.held_seq: int | None = None  # the first byte that waits for a wake word
+        self.hold: FlowHold | None = None  # what of it waits for a wake word
         self.last_seen = 0.0
 
     def hear_voice(self, now: float) -> None:
@@ -199,7 +202,7 @@ class Flow:
             up.unacked_seq == up.next_seq
             and self.down is not None
             and not self.condemned
-            and self.held_seq is None
+            and self.hold is None
             and self.reset_at is None
             and self.answered
             and not up.pending

@@ -15,9 +15,9 @@ However many connections wait, the one whose wait ends first is known without a 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from enum import Enum
-from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final
 
@@ -26,7 +26,6 @@ from guard.core.policy import Policy
 from guard.core.verdict import Decision, Verdict
 
 _HOLD: Final = Verdict.HOLD
-_SPARE: Final = 64  # void entries that are put up with before they are cleared away
 
 
 class Waiting(Enum):
@@ -64,13 +63,15 @@ class Held:
 class FlowHold:
     """The waiting packets of one connection (of all datagrams together where ``flow`` is None).
 
-    ``number``: later ones have a higher one. ``deadline`` is changed by ``HoldTable.end_at`` alone.
+    ``seq``: the first byte that waits. ``number``: later ones have a higher one. ``deadline`` is changed by
+    ``HoldTable.end_at`` alone; it is ``inf`` before the first and after the last packet.
     """
 
-    __slots__ = ("bytes", "deadline", "flow", "number", "packets", "waiting")
+    __slots__ = ("bytes", "deadline", "flow", "number", "packets", "seq", "waiting")
 
-    def __init__(self, flow: Flow | None, number: int, waiting: Waiting) -> None:
+    def __init__(self, flow: Flow | None, seq: int, number: int, waiting: Waiting) -> None:
         self.flow = flow
+        self.seq = seq
         self.number = number
         self.waiting = waiting
         self.deadline = inf
@@ -78,8 +79,19 @@ class FlowHold:
         self.bytes = 0
 
 
+def _get_number(hold: FlowHold) -> int:
+    return hold.number
+
+
+def _get_deadline(hold: FlowHold) -> float:
+    return hold.deadline
+
+
 class HoldTable:
-    """Everything of one device that waits, bounded in packets and bytes, per connection and in all."""
+    """Everything of one device that waits, bounded in packets and bytes, per connection and in all.
+
+    A connection knows its own FlowHold: ``flow.hold``.
+    """
 
     __slots__ = (
         "_device_bytes",
@@ -88,26 +100,25 @@ class HoldTable:
         "_flow_bytes",
         "_flow_packets",
         "_hold_s",
-        "_holds",
         "_number",
-        "_numbered",
         "_probe_s",
         "bytes",
+        "datagrams",
         "packets",
     )
 
     def __init__(self, policy: Policy) -> None:
         self.set_policy(policy)
-        self._holds: dict[Flow | None, FlowHold] = {}
-        self._numbered: dict[int, FlowHold] = {}
         self._number = 0  # of the last hold
-        # heap of (deadline, number): each hold's, and some that were put off or are over
-        self._ends: list[tuple[float, int]] = []
+        # whoever waits, by deadline. Waits begin one after the other and are equally long, so a new one is
+        # nearly always the last and the one that ends the first
+        self._ends: list[FlowHold] = []
+        self.datagrams: FlowHold | None = None
         self.packets = 0
         self.bytes = 0
 
     def __iter__(self) -> Iterator[FlowHold]:
-        return iter(list(self._holds.values()))
+        return iter(sorted(self._ends, key=_get_number))
 
     def set_policy(self, policy: Policy) -> None:
         """Go on under other limits; what waits keeps its deadline."""
@@ -117,61 +128,57 @@ class HoldTable:
 
     def get_deadline(self) -> float:
         """Return when the first wait ends, ``inf`` when nothing waits."""
-        ends = self._ends
-        while ends and not self._is_valid(ends[0]):
-            heappop(ends)
-        return ends[0][0] if ends else inf
+        return self._ends[0].deadline if self._ends else inf
 
     def get_due(self, due: float) -> list[FlowHold]:
         """Return the connections whose wait ends by ``due``, those that began to wait first foremost."""
-        ends = self._ends
-        if not ends or ends[0][0] > due:
-            return []
-        alone = (len(ends) < 2 or ends[1][0] > due) and (len(ends) < 3 or ends[2][0] > due)
-        if alone and self._is_valid(ends[0]):  # the second of a heap is one of these: nearly always later
-            return [self._numbered[ends[0][1]]]
-        numbers: set[int] = set()
-        found: list[tuple[float, int]] = []
-        while ends and ends[0][0] <= due:
-            end = heappop(ends)
-            if end[1] not in numbers and self._is_valid(end):
-                numbers.add(end[1])
-                found.append(end)
-        for end in found:  # due until somebody takes the packets or says otherwise
-            heappush(ends, end)
-        return [self._numbered[number] for number in sorted(numbers)]
+        found: list[FlowHold] = []
+        for hold in self._ends:
+            if hold.deadline > due:
+                break
+            found.append(hold)
+        if len(found) > 1:
+            found.sort(key=_get_number)
+        return found
 
     def end_at(self, hold: FlowHold, deadline: float) -> None:
         """Let a connection wait until ``deadline`` from now on."""
         if deadline == hold.deadline:
             return
+        self._forget_end(hold)
         hold.deadline = deadline
-        heappush(self._ends, (deadline, hold.number))
-        if len(self._ends) > 2 * len(self._holds) + _SPARE:
-            self._ends = [(other.deadline, other.number) for other in self._holds.values()]
-            heapify(self._ends)
+        ends = self._ends
+        if not ends or ends[-1].deadline <= deadline:
+            ends.append(hold)
+        else:
+            insort(ends, hold, key=_get_deadline)
 
-    def _is_valid(self, end: tuple[float, int]) -> bool:
-        deadline, number = end
-        hold = self._numbered.get(number)
-        return hold is not None and hold.deadline == deadline
+    def _forget_end(self, hold: FlowHold) -> None:
+        if hold.deadline == inf:
+            return
+        hold.deadline = inf
+        ends = self._ends
+        if ends[0] is hold:
+            ends.pop(0)
+        else:
+            ends.remove(hold)
 
     def get(self, flow: Flow | None) -> FlowHold | None:
         """Return what waits of a connection."""
-        return self._holds.get(flow)
+        return self.datagrams if flow is None else flow.hold
 
-    def add(self, flow: Flow | None, held: Held, waiting: Waiting) -> bool:
-        """Let a packet wait; False when it would be more than may wait."""
-        known = self._holds.get(flow)
-        if known is not None:
-            return self.join(known, held)
-        hold = FlowHold(flow, self._number + 1, waiting)
+    def begin(self, flow: Flow | None, seq: int, held: Held, waiting: Waiting) -> FlowHold | None:
+        """Let the first packet of a connection wait; None when it would be more than may wait."""
+        hold = FlowHold(flow, seq, self._number + 1, waiting)
         if not self.join(hold, held):
-            return False
+            return None
         self._number = hold.number
-        self._holds[flow] = self._numbered[hold.number] = hold
+        if flow is None:
+            self.datagrams = hold
+        else:
+            flow.hold = hold
         self.end_at(hold, held.since + (self._hold_s if waiting is _WAKE_WORD else self._probe_s))
-        return True
+        return hold
 
     def join(self, hold: FlowHold, held: Held) -> bool:
         """Let a packet wait behind others; False when it would be more than may wait."""
@@ -219,6 +226,10 @@ class HoldTable:
         hold.bytes -= size
         if hold.packets:
             self.end_at(hold, hold.packets[0].since + self._probe_s)
+            return taken
+        self._forget_end(hold)
+        if hold.flow is None:
+            self.datagrams = None
         else:
-            del self._holds[hold.flow], self._numbered[hold.number]
+            hold.flow.hold = None
         return taken

@@ -198,7 +198,7 @@ class Judge:
                     if bucket.take(size, now):
                         if packet_class is not APP_DATA:
                             return decision(packet_class, None, _ACCEPT, None, passed.reason)
-                        if flow.held_seq is None or not may_wait:  # else it waits behind others first
+                        if flow.hold is None or not may_wait:  # else it waits behind others first
                             conversation.let_pass(size, now)
                         return passed
         return self.judge_app_data(size, now, reason, packet_class, may_wait=may_wait)

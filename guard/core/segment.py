@@ -68,7 +68,7 @@ def receive_up(
     if (
         flow.condemned
         or flow.reset_at is not None
-        or flow.held_seq is not None
+        or flow.hold is not None
         or not flow.answered
         or answer.touches_flow
     ):
@@ -137,7 +137,7 @@ def _judge_retransmission(
 ) -> Decision:
     """Judge bytes that were all seen before: they get what they would get now."""
     up = flow.up
-    if flow.held_seq is not None and distance((seq + size) & MASK, flow.held_seq) > 0:
+    if flow.hold is not None and distance((seq + size) & MASK, flow.hold.seq) > 0:
         return _HELD  # it waits already
     keep_alive = (
         size == _KEEP_ALIVE_BYTES and distance(up.next_seq, seq) == size and up.unacked_seq == up.next_seq
@@ -174,7 +174,7 @@ def _open_flow(
         return None, device.judge.judge_app_data(size, now, Reason.CONNECTION_RATE)
     else:
         known = flow is not None
-        if flow is not None and flow.held_seq is not None:
+        if flow is not None and flow.hold is not None:
             device.condemn(flow, now)  # what waits was sent in the older life, and ends with it
         flow = flows.open(key, (seq + 1) & MASK, isn=seq)
         device.on_flow(now)

@@ -200,7 +200,11 @@ class Stream(Reassembly):
             kept += len(chunk.packet) + CHUNK_BYTES
             gone += 1
         if gone:
-            del chunks[:gone]
+            if gone <= KEPT_CHUNKS:  # nearly always; without the slice that ``del`` makes
+                for _ in range(gone):
+                    chunks.pop(0)
+            else:
+                del chunks[:gone]
             self.unacked_bytes -= kept
             self.ledger.kept_bytes -= kept
 

@@ -34,6 +34,9 @@ class ContentType(IntEnum):
     APPLICATION_DATA = 23
 
 
+APPLICATION_DATA: Final = 23  # as a number: an enum's member is compared by a call
+
+
 class Framing(IntEnum):
     """What is known of the record boundaries of one direction; see the module's table."""
 
@@ -76,7 +79,7 @@ _app_data: Final[list[Record | None]] = [None] * (MAX_RECORD_BYTES + 1)
 
 
 def _make_record(content_type: int, length: int) -> Record:
-    if content_type != ContentType.APPLICATION_DATA:
+    if content_type != APPLICATION_DATA:
         return Record(content_type, length)
     made = _app_data[length]
     if made is None:
@@ -188,7 +191,7 @@ class RecordStream:
             self.content_type = content_type
             if records is not None:
                 records.append(_make_record(content_type, length))
-            if asked is not None and content_type == 23 and not asked[length]:
+            if asked is not None and content_type == APPLICATION_DATA and not asked[length]:
                 self.reason = None
                 self.kind = kind = KIND_APP_DATA
             else:

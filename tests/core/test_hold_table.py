@@ -92,7 +92,9 @@ def test_voices_that_are_to_be_looked_at_again_are_not_looked_at_before() -> Non
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_happens_the_first_end_and_who_is_due_are_those_that_a_look_at_all_finds(seed: int) -> None:
     chance = random.Random(seed)
-    flows: list[Flow | None] = [None, *hold_many(12)[0].engine.get_device(DEVICE).flows]
+    engine = hold_many(12)[0].engine
+    engine.handle_timer(now=engine.timer + 12 * GAP_S)
+    flows: list[Flow | None] = [None, *engine.get_device(DEVICE).flows]
     table = HoldTable(HELD)
     now = 0.0
     most = 0
@@ -100,8 +102,11 @@ def test_whatever_happens_the_first_end_and_who_is_due_are_those_that_a_look_at_
         now += chance.choice([0.0, 0.0, 0.001, 0.05])
         flow = chance.choice(flows)
         hold = table.get(flow)
-        if hold is None or chance.random() < 0.2:
-            table.add(flow, Held(number, now, 10, 60, AWAITING, after=False), chance.choice(list(Waiting)))
+        held = Held(number, now, 10, 60, AWAITING, after=False)
+        if hold is None:
+            table.begin(flow, number, held, chance.choice(list(Waiting)))
+        elif chance.random() < 0.2:
+            table.join(hold, held)
         elif chance.random() < 0.3:
             table.take(hold, chance.choice([inf, now]))
         elif chance.random() < 0.2:
