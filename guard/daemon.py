@@ -70,7 +70,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(state)
         mode = state.load_mode() or config.mode  # now that nobody else can change it
-        daemon = _Daemon(config, mode, state, stack, log)
+        daemon = _Daemon(config, mode, state, stack, log, list_records=decisions is not None)
         daemon.bind_sensors(sensor_uids)
         daemon.bind_control(control_uids, path)
         if config.metrics.enabled:
@@ -93,6 +93,8 @@ class _Daemon:
         state: StateDirectory,
         stack: ExitStack,
         log: Log,
+        *,
+        list_records: bool,
     ) -> None:
         self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
         chosen = state.load_policies()
@@ -102,7 +104,7 @@ class _Daemon:
         self._forced = effective.get_policies()
         self._settings = make_settings(effective)
         self._policy = config.load_limits().make_policy()
-        engine = Engine(self._policy, devices=self._settings.devices, mode=mode)
+        engine = Engine(self._policy, devices=self._settings.devices, mode=mode, list_records=list_records)
         self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
         self._share = KernelShare(config.fast_path, self.gate, log=log)
         self.resets = Resetter(on_failure=self._report_reset)
@@ -239,7 +241,7 @@ class _Daemon:
 
     def bind_queue(self) -> None:
         """Take the queue, put the rules in place and let the packets in that come by them."""
-        self._queue.bind(self.gate.receive, mode=self._mode)
+        self._queue.bind(self.gate.receive, clock=time.monotonic_ns, mode=self._mode)
         self._stack.callback(self._queue.close)
         self.gate.messenger = self.resets
         self._stack.callback(self.resets.close)

@@ -14,6 +14,8 @@ from enum import Enum
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from guard.core.engine import Engine
 from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
 from guard.core.flow import Flow
@@ -83,6 +85,7 @@ class _Row:
         self.passing = passing
 
 
+@mypyc_attr(acyclic=True)
 class _Wait:
     """A packet that waits for its verdict; ``packet`` is None where it has passed (monitor, pause)."""
 
@@ -197,13 +200,15 @@ class Gate:
         self._pause_ns = 0
         self._look_ns = 0
 
-    def receive(self, packet: Packet, mark: int, payload: bytes) -> int:
-        """Judge one queued packet and return its answer. Pause, the answer given, when the batch is over."""
+    def receive(self, packet: Packet, mark: int, payload: bytes, ns: int) -> int:
+        """Judge one queued packet, read at ``ns``, and return its answer.
+
+        Pause, the answer given, when the batch is over.
+        """
         row = self._rows[mark >> DEVICE_SHIFT]
         if row is None or not self.open:
-            return self._receive_unjudged(packet, mark, row)
+            return self._receive_unjudged(packet, mark, row, ns)
         try:
-            ns = self._clock()
             if ns <= self._last_ns:
                 ns = self._last_ns + 1
             self._last_ns = ns
@@ -383,13 +388,13 @@ class Gate:
                 expected=flow.up.unacked_seq,
             )
 
-    def _receive_unjudged(self, packet: Packet, mark: int, row: _Row | None) -> int:
+    def _receive_unjudged(self, packet: Packet, mark: int, row: _Row | None, ns: int) -> int:
         if row is None:
             self.unknown_devices += 1
         else:
             self.starting += 1
         answer = self._answer_fault(mark)
-        if self._clock() >= self._pause_ns:
+        if ns >= self._pause_ns:
             give(packet, answer)
             raise Pause
         return answer

@@ -142,7 +142,7 @@ def receive(gate: Gate, mark: int = UP) -> FakePacket:
 
 def offer(gate: Gate, packet: FakePacket) -> None:
     """Give the gate this packet."""
-    hand_over(gate.receive, packet)  # type: ignore[arg-type]  # a double
+    hand_over(gate.receive, gate._clock, packet)  # type: ignore[arg-type]  # a double
 
 
 class Book:

@@ -91,7 +91,7 @@ class Gateway:
         queued = Packet(packet, mark & ~UNJUDGED if direction is Direction.DOWNSTREAM else mark)
         self.packets.append(queued)
         self.gate.start_batch()
-        hand_over(self.gate.receive, queued)  # type: ignore[arg-type]  # a double
+        hand_over(self.gate.receive, lambda: now_ns, queued)  # type: ignore[arg-type]  # a double
 
     def tell(self, device: str, event: Event, now_ns: int) -> None:
         self.now_ns = now_ns

@@ -140,7 +140,7 @@ class Room:
     def _queue(self, packet: bytes, mark: int) -> None:
         self.now_ns += 1
         self.gate.start_batch()
-        hand_over(self.gate.receive, Packet(packet, mark))  # type: ignore[arg-type]  # a double
+        hand_over(self.gate.receive, lambda: self.now_ns, Packet(packet, mark))  # type: ignore[arg-type]  # a double
 
     def read(self, kind: type[schema.Entry]) -> Sequence[schema.Entry]:
         self.journalist.keep_house()

@@ -22,7 +22,15 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.wheel
 
-DEPENDENCIES = ("click", "msgspec", "netfilterqueue", "prometheus_client", "rich", "tomlkit")
+DEPENDENCIES = (
+    "click",
+    "msgspec",
+    "mypy_extensions",
+    "netfilterqueue",
+    "prometheus_client",
+    "rich",
+    "tomlkit",
+)
 DEVICE = "44:65:0d:00:00:01"
 
 

@@ -38,6 +38,7 @@ from guard.core.tls import (
     ContentType,
     Framing,
     Record,
+    RecordJudge,
     RecordStream,
 )
 from guard.core.verdict import Reason
@@ -86,7 +87,7 @@ class Handshake:
         self.early_data = self.retried = False
 
 
-class Conversation:
+class Conversation(RecordJudge):
     """The TLS state of one connection, as far as the wire shows it."""
 
     __slots__ = (
@@ -301,10 +302,11 @@ class Conversation:
 
     def _hear(self, length: int, flags: int, now: float) -> None:
         became = False
-        if flags & MAY_BE_VOICE:
+        speech = self._lengths.voice[length] if flags & MAY_BE_VOICE else None
+        if speech is not None:
             if self.voice is None:
                 self.voice = VoiceRun()
-            became = self.voice.receive(length, self._lengths.voice[length], now, self._pre_roll_at)
+            became = self.voice.receive(length, speech, now, self._pre_roll_at)
             self.probe_at = now
         elif flags & MAY_BE_PRE_ROLL:
             self._pre_roll_at = self.probe_at = now

@@ -28,6 +28,7 @@ from guard.core.verdict import (
     Scope,
     Verdict,
     decision,
+    flag,
 )
 from guard.core.watch import VoiceWatch
 
@@ -50,27 +51,24 @@ _FLOW: Final = Scope.FLOW
 _BUDGETED: Final = frozenset({Reason.CONTROL_BUDGET, Reason.LINEAGE})
 _WAITING_REASONS: Final = frozenset({Reason.AWAITING_WAKE_WORD, Reason.PROBING})
 
-# answer -> the one that says the same of a packet after a virtual reset
-_after: Final[dict[Decision, Decision]] = {}
-
 
 class Device:
     """The state of one device.
 
-    ``on_deadline(when)`` is called when something is to be settled then, ``on_flow(now)`` when a flow
-    begins. ``facts`` and ``notices`` are the engine's.
+    ``due``: never later than when something is to be settled; ``on_due(when)`` is called when it becomes
+    earlier, ``on_flow(now)`` when a flow begins. ``facts`` and ``notices`` are the engine's.
     """
 
     __slots__ = (
-        "_on_deadline",
+        "_on_due",
         "_pending_limit",
         "_policy",
         "acks",
-        "after",
         "by_key",
         "context",
         "counts_down",
         "counts_up",
+        "due",
         "enforce",
         "facts",
         "flows",
@@ -79,6 +77,7 @@ class Device:
         "kept_limit",
         "ledger",
         "on_flow",
+        "recent",
         "reconnect_s",
         "unacked_limit",
         "wakes_at",
@@ -93,10 +92,11 @@ class Device:
         facts: Facts,
         notices: Notices,
         *,
-        on_deadline: Callable[[float], None],
+        on_due: Callable[[float], None],
         on_flow: Callable[[float], None],
     ) -> None:
-        self._on_deadline = on_deadline
+        self._on_due = on_due
+        self.due = inf
         self.on_flow = on_flow
         self.facts = facts
         self.enforce = False
@@ -110,7 +110,7 @@ class Device:
             buckets["heartbeat"],
             buckets["handshake"],
             self.hear_voice,
-            facts.records,
+            facts.listed,
             observed=settings.balanced,
         )
         self.counts_up = Counts()
@@ -118,9 +118,8 @@ class Device:
         self.wakes_at = NEVER  # when the last interaction began
         # what the engine's straight way asks for, one look-up away
         self.acks = self.judge.acks
-        self.by_key = self.flows.by_key
+        self.by_key, self.recent = self.flows.by_key, self.flows.recent
         self.ledger = self.flows.ledger
-        self.after = _after
         self._set_limits(policy)
         if policy.exceptions[Reason.STARTING] is Action.ACCEPT:
             self.context.closed = None
@@ -220,7 +219,7 @@ class Device:
             answer = self.let_wait(flow, answer, seq, size, octets, now, after=after)
         if answer.scope is Scope.FLOW:
             self.condemn(flow, now)
-        return self.flag(answer) if after else answer
+        return flag(answer) if after else answer
 
     def let_wait(
         self,
@@ -244,7 +243,7 @@ class Device:
             hold = self.holds.begin(flow, seq, held, waiting)
             waits = hold is not None
             if hold is not None:
-                self._on_deadline(hold.deadline)
+                self._wait_until(hold.deadline)
         if not waits:
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)
@@ -262,7 +261,7 @@ class Device:
         if not self.holds.join(hold, held):
             return None
         self.facts.held = held
-        return self.flag(answer) if after else answer
+        return flag(answer) if after else answer
 
     def settle(self, hold: FlowHold, now: float, released: list[Held], due: float = inf) -> None:
         """Judge what waited, for good and in order, and add it to ``released``; of a probe what is due."""
@@ -286,7 +285,7 @@ class Device:
                 answer = self._judge_held(flow, told, held.since, held.size, now, refused=refused)
                 refused = refused or answer.scope is _FLOW
                 if after and flow is not None and self.is_after_reset(flow, now):
-                    answer = self.flag(answer)
+                    answer = flag(answer)
             if answer is told and told.reason in _BUDGETED and flow is not None and not refused:
                 flow.conversation.let_pass(held.size, now)
             self.count(answer, held.octets)
@@ -314,10 +313,15 @@ class Device:
             return self.judge.judge_tls(flow, size, now, reason, may_wait=False)
         return self.judge.judge_app_data(size, now, reason, packet_class, may_wait=False)
 
-    def get_deadline(self) -> float:
-        """Return when ``settle_due`` is due next, ``inf`` when nothing is pending."""
+    def look_ahead(self) -> None:
+        """Find out anew when ``settle_due`` is due next, ``inf`` when nothing is pending."""
         first = min(self.context.alive_until, self.holds.get_deadline())
-        return min(first, self.watch.get_deadline())  # two at a time: compiled, that is no call
+        self.due = min(first, self.watch.get_deadline())  # two at a time: compiled, that is no call
+
+    def _wait_until(self, when: float) -> None:
+        if when < self.due:
+            self.due = when
+            self._on_due(when)
 
     def settle_due(self, due: float, released: list[Held]) -> None:
         """Do what is due, add what waits no longer to ``released``; a probe that found a voice waits on."""
@@ -337,7 +341,7 @@ class Device:
         refused = flow.condemned or self.is_after_reset(flow, now)
         due = self.watch.spot(flow, now, refused=refused)
         if due is not None:
-            self._on_deadline(due)
+            self._wait_until(due)
 
     def is_after_reset(self, flow: Flow, now: float) -> bool:
         """Say whether enforce would have cut the flow before ``now``, and the Echo not yet redialled."""
@@ -348,21 +352,6 @@ class Device:
             flow.reset_at = None
             return False
         return True
-
-    @staticmethod
-    def flag(answer: Decision) -> Decision:
-        """Return the decision that says the same of a packet after a virtual reset."""
-        flagged = _after.get(answer)
-        if flagged is None:
-            flagged = _after[answer] = decision(
-                answer.packet_class,
-                answer.justification,
-                answer.verdict,
-                answer.scope,
-                answer.reason,
-                after_virtual_reset=True,
-            )
-        return flagged
 
     def count(self, answer: Decision, octets: int) -> None:
         """Count a packet of the device that bears ``answer`` for good."""
@@ -378,7 +367,7 @@ class Device:
         self.watch.refuse(flow, now)
         if flow.hold is not None:
             self.holds.end_at(flow.hold, now)
-            self._on_deadline(now)
+            self._wait_until(now)
 
     def get_room(self, flow: Flow) -> int:
         """Return how many bytes beyond a gap one stream of ``flow`` may keep now.

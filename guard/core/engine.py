@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Final
 
 from guard.core.context import NEVER
 from guard.core.device import Device
 from guard.core.event import Event
 from guard.core.facts import DeviceSettings, DeviceStatus, Facts
-from guard.core.flow import Flow
+from guard.core.flow import RECENT_FLOWS, Flow
 from guard.core.hold import Held
 from guard.core.judge import AWAITING
 from guard.core.notice import Notice, Notices
@@ -38,6 +37,7 @@ from guard.core.verdict import (
     Scope,
     Verdict,
     decision,
+    flag,
 )
 
 __all__ = ["DeviceSettings", "DeviceStatus", "Engine", "Facts"]
@@ -48,22 +48,31 @@ _REFUSE: Final = Verdict.REFUSE
 _FLOW: Final = Scope.FLOW
 _FRAMED: Final = Framing.FRAMED
 _DOWNSTREAM: Final = decision(None, None, _ACCEPT, None, Reason.DOWNSTREAM)
+_FROM_CLOUD: Final = Direction.DOWNSTREAM
 _SHORTEST: Final = 40  # an IPv4 and a TCP header
 _NOT_PUSH: Final = 0xFF & ~PSH
 
 
 class Engine:
-    """The verdict engine for any number of devices."""
+    """The verdict engine for any number of devices.
 
-    def __init__(self, policy: Policy, devices: Mapping[str, DeviceSettings], *, mode: Mode) -> None:
+    ``list_records``: say in ``facts.records`` what TLS records each packet has; no decision asks for it.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        devices: Mapping[str, DeviceSettings],
+        *,
+        mode: Mode,
+        list_records: bool = True,
+    ) -> None:
         self._policy = policy
         self._next_sweep = math.inf
-        self.facts = Facts()
+        self.facts = Facts(list_records=list_records)
         self.timer = math.inf  # when handle_timer is due; the attribute behind get_timer, for hot loops
         self.engine_errors = 0
         self._notices = Notices()
-        # by a device's place among all: never later than when something of it is due
-        self._deadlines = [math.inf] * len(devices)
         self._devices = {
             name: Device(
                 name,
@@ -71,13 +80,12 @@ class Engine:
                 settings,
                 self.facts,
                 self._notices,
-                on_deadline=partial(self._settle_by, place),
+                on_due=self._settle_by,
                 on_flow=self._begin_sweeps,
             )
-            for place, (name, settings) in enumerate(devices.items())
+            for name, settings in devices.items()
         }
-        self._states = list(self._devices.values())  # by their places
-        self._places = {name: place for place, name in enumerate(devices)}
+        self._states = list(self._devices.values())
         self.set_mode(mode)
 
     # -- what it is told ---------------------------------------------------------------------------
@@ -102,12 +110,12 @@ class Engine:
 
     def receive_packet(self, packet: bytes, *, device: str, direction: Direction, now: float) -> Decision:
         """Judge one packet (from the IP header on). Never raises for what the packet holds."""
+        downstream = direction is _FROM_CLOUD
         facts = self.facts
         facts.packet_id += 1
         facts.direction = direction
-        records = facts.records
-        while records:  # one as a rule, and then faster than clear()
-            records.pop()
+        if facts.records:
+            facts.records.clear()
         try:
             state = self._devices[device]
             octets = len(packet)
@@ -127,7 +135,12 @@ class Engine:
                     and not packet[7]
                     and not packet[6] & 0x3F  # of no fragment
                 ):
-                    flow = state.by_key.get(packet[12:24])
+                    key = packet[12:24]
+                    near = 22 if downstream else 20  # the device's port
+                    place = (packet[near] << 8 | packet[near + 1]) & (RECENT_FLOWS - 1)
+                    flow = state.recent[place]
+                    if flow is None or key != (flow.reverse if downstream else flow.key):
+                        flow = state.recent[place] = state.by_key.get(key)
             if flow is None:
                 answer = self._receive_any(state, packet, direction, now)
             else:
@@ -139,7 +152,7 @@ class Engine:
                 flow.last_seen = now
                 up = flow.up
                 seq = packet[24] << 24 | packet[25] << 16 | packet[26] << 8 | packet[27]
-                if direction:
+                if downstream:
                     answer = _DOWNSTREAM
                     ack = packet[28] << 24 | packet[29] << 16 | packet[30] << 8 | packet[31]
                     if ack != up.unacked_seq and up.acknowledge(ack):
@@ -163,8 +176,8 @@ class Engine:
                         answer = TCP_CONTROL if state.acks.take(1, now) else state.over_rate(now)
                     else:
                         client = flow.client
-                        if client.records is not facts.records:
-                            flow.show_records(facts.records)
+                        if client.records is not facts.listed:
+                            flow.show_records(facts.listed)
                         if seq == up.next_seq and not up.gap_bytes and not client.header:
                             kinds = client.receive(packet, offset, offset + size, now)
                             up.chunks.append(Chunk(seq, packet, offset, size, kinds))
@@ -212,11 +225,11 @@ class Engine:
                             and reset_at >= state.wakes_at
                             and now - reset_at < state.reconnect_s
                         ):
-                            after = state.after.get(answer)  # it would have been cut: nothing else changes
+                            after = flag(answer)  # it would have been cut: nothing else changes
                         answer = after or state.conclude(
                             flow, answer, flags, now, seq=seq, size=size, octets=octets
                         )
-            (state.counts_down if direction else state.counts_up).add(answer, octets)
+            (state.counts_down if downstream else state.counts_up).add(answer, octets)
         except Exception:  # noqa: BLE001  # the engine always answers: a fault in it is a verdict with a name
             return self._fail(device, direction)
         return answer
@@ -256,20 +269,19 @@ class Engine:
             for flow in state.flows:
                 if flow.has_unacked_app_data():
                     state.condemn(flow, now)
-        self._deadlines[self._places[device]] = state.get_deadline()
+        state.look_ahead()
         self._set_timer()
         return released
 
     def handle_timer(self, *, now: float) -> list[Held]:
         """Do what is due at ``now``, each thing as of its own time; return the packets released."""
         released: list[Held] = []
-        deadlines = self._deadlines
         while self.timer <= now:
             due = self.timer
-            for place, state in enumerate(self._states):
-                if deadlines[place] <= due:
+            for state in self._states:
+                if state.due <= due:
                     state.settle_due(due, released)
-                    deadlines[place] = state.get_deadline()
+                    state.look_ahead()
             if self._next_sweep <= due:
                 for state in self._devices.values():
                     state.flows.expire(due)
@@ -328,12 +340,11 @@ class Engine:
             self._next_sweep = now + self._policy.sweep_s
             self._set_timer()
 
-    def _settle_by(self, place: int, when: float) -> None:
-        self._deadlines[place] = min(self._deadlines[place], when)
+    def _settle_by(self, when: float) -> None:
         self.timer = min(self.timer, when)
 
     def _set_timer(self) -> None:
         timer = self._next_sweep
-        for deadline in self._deadlines:
-            timer = min(timer, deadline)
+        for state in self._states:
+            timer = min(timer, state.due)
         self.timer = timer

@@ -55,13 +55,24 @@ class DeviceStatus:
 class Facts:
     """About the packet received last; overwritten by the next one.
 
-    ``records``: the TLS records whose header this packet completed. ``held``: the packet that
-    was told to wait last, this one where its answer is HOLD.
+    ``records``: the TLS records whose header this packet completed; ``listed``: the same list, None where
+    nobody asked for it, and ``records`` stays empty. ``held``: the packet that was told to wait last, this
+    one where its answer is HOLD.
     """
 
-    __slots__ = ("direction", "flow", "held", "key", "packet_id", "payload_bytes", "protocol", "records")
+    __slots__ = (
+        "direction",
+        "flow",
+        "held",
+        "key",
+        "listed",
+        "packet_id",
+        "payload_bytes",
+        "protocol",
+        "records",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, list_records: bool) -> None:
         self.packet_id = 0  # how many packets there were
         self.direction = Direction.UPSTREAM
         self.flow: Flow | None = None
@@ -70,3 +81,4 @@ class Facts:
         self.held: Held | None = None
         self.payload_bytes = 0  # transport payload by the IP length
         self.records: list[Record] = []
+        self.listed = self.records if list_records else None

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from guard.core.hold import FlowHold
 
 _FRAMED: Final = Framing.FRAMED  # a name of the module costs a quarter of an attribute of an enum
+RECENT_FLOWS: Final = 1024  # a power of two
 MAX_LIVES = 65536  # tuples whose number of lives is remembered, the oldest forgotten first
 
 VoiceHeard = Callable[["Flow", float], None]  # told when a flow's records become a voice
 
 
 class Flow:
-    """One TCP connection; ``key`` is as on the device's packets."""
+    """One TCP connection; ``key`` is as on the device's packets, ``reverse`` as on its peer's."""
 
     __slots__ = (
         "_on_voice",
@@ -48,6 +49,7 @@ class Flow:
         "lineage",
         "name",
         "reset_at",
+        "reverse",
         "server",
         "up",
     )
@@ -64,9 +66,10 @@ class Flow:
         *,
         isn: int | None,
         on_voice: VoiceHeard,
-        records: list[Record],
+        records: list[Record] | None,
     ) -> None:
         self.key = key
+        self.reverse = reverse_key(key)
         self.life = life
         self.isn = isn  # of the device's SYN, None for a flow first seen in mid-stream
         self.name: str | None = None  # made when asked for
@@ -150,9 +153,10 @@ class Flow:
         self.client.records = [*records]
         records.clear()
 
-    def show_records(self, records: list[Record]) -> None:
+    def show_records(self, records: list[Record] | None) -> None:
         """Put what was kept into ``records``, where those of the packet in hand are collected."""
-        records += self.client.records or ()
+        if records is not None:
+            records += self.client.records or ()
         self.client.records = records
 
     def begin_downstream(self, seq: int) -> Reassembly:
@@ -227,6 +231,7 @@ class FlowTable:
         "handshakes",
         "heartbeats",
         "ledger",
+        "recent",
     )
 
     def __init__(
@@ -235,19 +240,21 @@ class FlowTable:
         heartbeats: TokenBucket,
         handshakes: TokenBucket,
         on_voice: VoiceHeard,
-        records: list[Record],
+        records: list[Record] | None,
         *,
         observed: bool,
     ) -> None:
         """``observed``: all application data may use a budget, so all of it is looked at.
 
-        ``records`` collects the headers of all records of the device.
+        ``records`` collects the headers of all records of the device, where somebody asked for them.
         """
         self._records = records
         self._policy = policy
         self._on_voice = on_voice
         self._observed = observed
         self.by_key: dict[bytes, Flow] = {}  # either direction's
+        # the flow that was found last, by the last bits of the device's port: asked before ``by_key``
+        self.recent: list[Flow | None] = [None] * RECENT_FLOWS
         self._lives: dict[bytes, int] = {}  # of flows that are gone
         # condemned flows that may keep bytes, so that nobody has to look for them; a dict, for its order
         self._condemned: dict[Flow, None] = {}
@@ -296,13 +303,16 @@ class FlowTable:
         if self._observed:
             flow.conversation.observe()
         self.by_key[key] = flow
-        self.by_key[reverse_key(key)] = flow
+        self.by_key[flow.reverse] = flow
         return flow
 
     def remove(self, flow: Flow) -> None:
         """Forget a flow (its number of lives is kept)."""
         self.by_key.pop(flow.key, None)
-        self.by_key.pop(reverse_key(flow.key), None)  # the same key where an address talks to itself
+        self.by_key.pop(flow.reverse, None)  # the same key where an address talks to itself
+        place = (flow.key[-4] << 8 | flow.key[-3]) & (RECENT_FLOWS - 1)
+        if self.recent[place] is flow:
+            self.recent[place] = None
         self._lives[flow.key] = flow.life
         if len(self._lives) > MAX_LIVES:
             del self._lives[next(iter(self._lives))]

@@ -23,6 +23,9 @@ _HOLD: Final = Verdict.HOLD
 _EXPECTED: Final = Justification.EXPECTED
 _NOT_JUSTIFIED: Final = Justification.NOT_JUSTIFIED
 _JUSTIFIED: Final = Justification.JUSTIFIED
+_IF_EXPECTED: Final = STRICT[_EXPECTED]
+_IF_NOT_JUSTIFIED: Final = STRICT[_NOT_JUSTIFIED]
+_IF_JUSTIFIED: Final = STRICT[_JUSTIFIED]
 APP_DATA: Final = PacketClass.APP_DATA
 NOT_RELEVANT: Final = PacketClass.NOT_RELEVANT
 
@@ -137,11 +140,11 @@ class Judge:
         """
         context = self.context
         if context.closed is not None:
-            justification = _NOT_JUSTIFIED
+            justification, verdict = _NOT_JUSTIFIED, _IF_NOT_JUSTIFIED
         elif now < context.interaction_until:
-            justification = _EXPECTED
+            justification, verdict = _EXPECTED, _IF_EXPECTED
         else:
-            justification = _JUSTIFIED
+            justification, verdict = _JUSTIFIED, _IF_JUSTIFIED
         shown = justification if packet_class is APP_DATA else None
         refusal = _SOFT
         if reason is not None:
@@ -150,7 +153,6 @@ class Judge:
             refusal = self._refusals.get(reason, _SOFT)
             if refusal.always:
                 return decision(packet_class, shown, _REFUSE, refusal.scope, reason)
-        verdict = STRICT[justification]
         if verdict is _ACCEPT:
             context.interaction_bytes -= size
             if context.interaction_bytes >= 0:

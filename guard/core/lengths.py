@@ -24,9 +24,10 @@ MAY_BE_PRE_ROLL: Final = 4
 class Lengths:
     """Record lengths and what they may mean.
 
-    ``beats``: heartbeats. ``voice``: speech. ``control``: the longest record that holds none. ``of_client``,
-    ``of_server``: by length, what a record of that side may be once the handshake is over: MAY_BE_BEAT,
-    MAY_BE_VOICE, MAY_BE_PRE_ROLL, 0 for nothing. Bytes, since most records ask for nothing else.
+    ``beats``: heartbeats. ``voice``: speech, by length, None where it is none. ``control``: the longest
+    record that holds none. ``of_client``, ``of_server``: by length, what a record of that side may be once
+    the handshake is over: MAY_BE_BEAT, MAY_BE_VOICE, MAY_BE_PRE_ROLL, 0 for nothing. Bytes, since most
+    records ask for nothing else.
     """
 
     __slots__ = ("beats", "control", "of_client", "of_server", "suite", "voice")
@@ -34,12 +35,13 @@ class Lengths:
     def __init__(self, beats: dict[int, Heartbeat], suite: Suite | None) -> None:
         self.suite = suite
         self.beats = beats
-        self.voice = get_voice_lengths(suite)
+        voice = get_voice_lengths(suite)
+        self.voice = [voice.get(length) for length in range(max(voice) + 1)]
         self.control = UNKNOWN_CONTROL_LENGTH if suite is None else suite.get_length(CONTROL_BYTES)
         flags = bytearray(MAX_RECORD_BYTES + 1)
         for flag, lengths in (
             (MAY_BE_BEAT, beats.keys()),
-            (MAY_BE_VOICE, self.voice.keys()),
+            (MAY_BE_VOICE, voice.keys()),
             (MAY_BE_PRE_ROLL, get_pre_roll_lengths(suite).keys()),
         ):
             for length in lengths:

@@ -60,8 +60,8 @@ def receive_up(
     else:
         if flags & FIN:
             flow.closed = True
-        if flow.client.records is not device.facts.records:
-            flow.show_records(device.facts.records)
+        if flow.client.records is not device.facts.listed:
+            flow.show_records(device.facts.listed)
         answer = receive_payload(device, flow, packet, offset, size, seq, now)
         if flags & FIN:
             flow.up.finish((seq + size) & MASK)

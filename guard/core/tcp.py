@@ -11,6 +11,8 @@ from bisect import bisect_right
 from itertools import islice
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
 FLOOR_REACH: Final = 1 << 30
@@ -27,6 +29,7 @@ def distance(later: int, earlier: int) -> int:
     return ((later - earlier + HALF) & MASK) - HALF
 
 
+@mypyc_attr(acyclic=True)
 class Chunk:
     """Bytes that were seen: ``packet[start:start + length]`` at ``seq``, and of which ``kinds`` they were."""
 
@@ -40,6 +43,7 @@ class Chunk:
         self.kinds = kinds
 
 
+@mypyc_attr(acyclic=True)
 class Ledger:
     """How many bytes a device's streams keep in memory: whole packets, and ``CHUNK_BYTES`` for each."""
 
@@ -49,6 +53,7 @@ class Ledger:
         self.kept_bytes = 0
 
 
+@mypyc_attr(acyclic=True)
 class Reassembly:
     """What came beyond a gap in one direction. ``next_seq`` is the first byte that has not been seen."""
 
@@ -100,6 +105,7 @@ class Reassembly:
         self.pending = ()
 
 
+@mypyc_attr(acyclic=True)
 class Stream(Reassembly):
     """The bytes of one direction, kept until they are acknowledged and can no longer come again."""
 

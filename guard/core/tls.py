@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
+
+from mypy_extensions import mypyc_attr
 
 from guard.core.hello import MAX_HELLO_BYTES
 from guard.core.verdict import Reason
@@ -92,12 +94,15 @@ def is_record_header(content_type: int, version: int, length: int) -> bool:
     return 20 <= content_type <= 23 and 0x0300 <= version <= 0x0304 and length <= MAX_RECORD_BYTES
 
 
-class RecordJudge(Protocol):
-    """Whoever knows what a record is."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RecordJudge:
+    """Whoever knows what a record is. A base, no protocol: compiled, it is called without a look-up."""
+
+    __slots__ = ()
 
     def judge_record(self, stream: RecordStream, content_type: int, length: int, now: float) -> int:
         """Return the KIND of the record that begins in ``stream``."""
-        ...
+        raise NotImplementedError
 
 
 class RecordStream:

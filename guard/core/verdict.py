@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cache
+from typing import Final
 
 
 class Mode(StrEnum):
@@ -149,7 +150,7 @@ class Decision:
         return self.scope is Scope.FLOW or self.verdict is Verdict.HOLD
 
 
-_decisions: list[Decision] = []
+_decisions: Final[list[Decision]] = []
 
 
 @cache
@@ -166,6 +167,26 @@ def decision(
     made = Decision(packet_class, justification, verdict, scope, reason, after_virtual_reset, len(_decisions))
     _decisions.append(made)
     return made
+
+
+_flagged: Final[list[Decision | None]] = []  # by index
+
+
+def flag(answer: Decision) -> Decision:
+    """Return the decision that says the same of a packet after a virtual reset."""
+    while answer.index >= len(_flagged):
+        _flagged.append(None)
+    flagged = _flagged[answer.index]
+    if flagged is None:
+        flagged = _flagged[answer.index] = decision(
+            answer.packet_class,
+            answer.justification,
+            answer.verdict,
+            answer.scope,
+            answer.reason,
+            after_virtual_reset=True,
+        )
+    return flagged
 
 
 def get_decision(index: int) -> Decision:

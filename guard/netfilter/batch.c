@@ -3,7 +3,8 @@
  * Knows: the layout of nfnetlink_queue's messages (linux/netfilter/nfnetlink_queue.h). Refuses to know: how a
  * queue is bound (netfilterqueue does that) and what a verdict is for. Optional: where it was not built,
  * netfilterqueue's own loop serves, with the same Packet methods and the same answers; see queue.py, which
- * says what receive(packet, mark, payload) is and what its answer means.
+ * says what receive(packet, mark, payload, ns) is and what its answer means. The clock is asked once for the packets
+ * of one recvmmsg().
  *
  * A verdict given inside run() is sent at the end of the chunk in hand, one for all packets in a row that get the
  * same, unless one is kept; a verdict given outside is sent at once. What a send could not deliver stays, and goes
@@ -37,6 +38,7 @@ enum {
 typedef struct {
     PyObject_HEAD
     PyObject *receive;
+    PyObject *clock;
     PyObject *pause;      /* the exception that is no fault: it ends the batch */
     struct Packet *spare; /* a Packet that nobody refers to any more */
     int descriptor;
@@ -345,7 +347,7 @@ static void drop_lost(Packet *packet)
     PyErr_Restore(kind, value, trace);
 }
 
-static int hand_over(Batch *self, const struct nlmsghdr *message)
+static int hand_over(Batch *self, const struct nlmsghdr *message, PyObject *ns)
 {
     Packet *packet;
     int known, done = -1;
@@ -363,11 +365,11 @@ static int hand_over(Batch *self, const struct nlmsghdr *message)
     known = read_message(packet, message);
     if (known > 0) {
         PyObject *mark = PyLong_FromUnsignedLong(packet->mark);
-        PyObject *arguments[] = {NULL, (PyObject *)packet, mark, packet->payload};
+        PyObject *arguments[] = {NULL, (PyObject *)packet, mark, packet->payload, ns};
         PyObject *value = NULL;
 
         if (mark != NULL) {
-            value = PyObject_Vectorcall(self->receive, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+            value = PyObject_Vectorcall(self->receive, arguments + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
             Py_DECREF(mark);
         }
         if (value != NULL) {
@@ -406,7 +408,7 @@ static void keep_exception(Batch *self, Raised *kept)
 
 /* The whole chunk is handed over, whatever receive() raises: it cannot be put back. What was raised comes out
  * when that is done and the verdicts are on their way. */
-static int hand_over_chunk(Batch *self, int count)
+static int hand_over_chunk(Batch *self, int count, PyObject *ns)
 {
     Raised kept = {NULL, NULL, NULL};
 
@@ -416,7 +418,7 @@ static int hand_over_chunk(Batch *self, int count)
         int left = (int)self->headers[number].msg_len; /* signed: NLMSG_NEXT may go below zero */
 
         for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left))
-            if (hand_over(self, message) < 0)
+            if (hand_over(self, message, ns) < 0)
                 keep_exception(self, &kept);
     }
     self->running = 0;
@@ -430,7 +432,8 @@ static int hand_over_chunk(Batch *self, int count)
 
 static PyObject *batch_run(Batch *self, PyObject *unused)
 {
-    int count;
+    PyObject *ns;
+    int count, done;
 
     (void)unused;
     if (self->running) {
@@ -442,8 +445,15 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
         return NULL;
     }
     do {
+        ns = PyObject_CallNoArgs(self->clock); /* before the packets are there: they could not be put back */
+        if (ns == NULL)
+            return NULL;
         count = recvmmsg(self->descriptor, self->headers, CHUNK, MSG_DONTWAIT, NULL);
         if (count < 0) {
+            int error = errno;
+
+            Py_DECREF(ns);
+            errno = error;
             if (errno == EAGAIN)
                 break;
             if (errno == ENOBUFS || errno == EINTR) { /* packets were lost, and the kernel counted them */
@@ -454,7 +464,9 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
             }
             return PyErr_SetFromErrno(PyExc_OSError);
         }
-        if (hand_over_chunk(self, count) < 0)
+        done = hand_over_chunk(self, count, ns);
+        Py_DECREF(ns);
+        if (done < 0)
             return NULL;
     } while (count == CHUNK);
     if (self->waiting && flush(self) < 0)
@@ -464,12 +476,13 @@ static PyObject *batch_run(Batch *self, PyObject *unused)
 
 static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
 {
-    static char *keywords[] = {"descriptor", "number", "receive", "pause", NULL};
+    static char *keywords[] = {"descriptor", "number", "receive", "clock", "pause", NULL};
     unsigned short number;
     int descriptor;
-    PyObject *receive, *pause;
+    PyObject *receive, *clock, *pause;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHOO", keywords, &descriptor, &number, &receive, &pause))
+    if (!PyArg_ParseTupleAndKeywords(arguments, names, "iHOOO", keywords, &descriptor, &number, &receive, &clock,
+                                     &pause))
         return -1;
     if (self->in != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a Batch is made once");
@@ -489,6 +502,8 @@ static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
     self->number = htons(number);
     Py_INCREF(receive);
     self->receive = receive;
+    Py_INCREF(clock);
+    self->clock = clock;
     Py_INCREF(pause);
     self->pause = pause;
     return 0;
@@ -497,6 +512,7 @@ static int batch_init(Batch *self, PyObject *arguments, PyObject *names)
 static int batch_traverse(Batch *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->receive);
+    Py_VISIT(self->clock);
     Py_VISIT(self->pause);
     return 0;
 }
@@ -508,6 +524,7 @@ static int batch_clear(Batch *self)
     self->spare = NULL;
     Py_XDECREF(spare);
     Py_CLEAR(self->receive);
+    Py_CLEAR(self->clock);
     Py_CLEAR(self->pause);
     return 0;
 }

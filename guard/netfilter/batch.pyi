@@ -16,7 +16,12 @@ class Packet:
 
 class Batch:
     def __init__(
-        self, descriptor: int, number: int, receive: Callable[..., int], pause: type[BaseException]
+        self,
+        descriptor: int,
+        number: int,
+        receive: Callable[..., int],
+        clock: Callable[[], int],
+        pause: type[BaseException],
     ) -> None: ...
     @property
     def failed(self) -> int: ...

@@ -1,8 +1,8 @@
 """The packet queue: netfilterqueue, bound, sized, and told what to do when it is full.
 
-For each packet there is one call, ``receive(packet, mark, payload)``, and its answer is the verdict: the
-mark with which the packet passes, ``DROP``, or ``KEEP`` for one that is answered later by its own methods.
-This file does not know why a packet is refused and reads no clock.
+For each packet there is one call, ``receive(packet, mark, payload, ns)``, and its answer is the verdict: the
+mark with which the packet passes, ``DROP``, or ``KEEP`` for one that is answered later by its own methods;
+``ns`` is when it was read. This file does not know why a packet is refused, and its clock is an argument.
 
 Where the compiled module ``batch`` was built, it reads the packets and sends the verdicts, many to a system
 call, on the queue that netfilterqueue has bound; its packets have the same methods.
@@ -47,8 +47,11 @@ DROP: Final = -1
 KEEP: Final = -2
 """The answer for a packet that waits: whoever keeps it answers it, by its own methods."""
 
-Receive = Callable[["Packet", int, bytes], int]
-"""What is called for each packet, with its mark and its payload."""
+Receive = Callable[["Packet", int, bytes, int], int]
+"""What is called for each packet, with its mark, its payload and the nanoseconds at which it was read."""
+
+Clock = Callable[[], int]
+"""Monotonic nanoseconds."""
 
 
 def condemn(mark: int, hook: int) -> int:
@@ -72,9 +75,9 @@ def give(packet: Packet, answer: int) -> None:
         packet.retain()
 
 
-def hand_over(receive: Receive, packet: Packet) -> None:
+def hand_over(receive: Receive, clock: Clock, packet: Packet) -> None:
     """Ask ``receive`` about a packet of netfilterqueue's, and do as it answers."""
-    give(packet, receive(packet, packet.get_mark(), packet.get_payload()))
+    give(packet, receive(packet, packet.get_mark(), packet.get_payload(), clock()))
 
 
 class Pause(Exception):  # noqa: N818  # leaves the queue's loop; no error
@@ -84,10 +87,10 @@ class Pause(Exception):  # noqa: N818  # leaves the queue's loop; no error
 class PacketQueue:
     """One kernel queue. Bind, run and close it from the same thread.
 
-    ``bind(receive, mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when it is
-    readable. ``receive`` answers for each packet. Whatever it raises ends ``run`` and comes out of it, while
-    the packets behind stay queued: a caller with other work to do ends a batch so, by ``Pause``. Who raises
-    has given the packet its answer before; one left without waits until ``close``.
+    ``bind(receive, clock=..., mode=...)``, then wait for ``fileno()`` in a selector and call ``run()`` when
+    it is readable. ``receive`` answers for each packet. Whatever it raises ends ``run`` and comes out of it,
+    while the packets behind stay queued: a caller with other work to do ends a batch so, by ``Pause``. Who
+    raises has given the packet its answer before; one left without waits until ``close``.
     """
 
     def __init__(self, number: int) -> None:
@@ -95,7 +98,9 @@ class PacketQueue:
         self._queue: NetfilterQueue | None = None
         self._batch: Batch | None = None
 
-    def bind(self, receive: Receive, *, mode: Mode, maximum_length: int = MAXIMUM_LENGTH) -> None:
+    def bind(
+        self, receive: Receive, *, clock: Clock, mode: Mode, maximum_length: int = MAXIMUM_LENGTH
+    ) -> None:
         """Take the queue. NetfilterError when somebody has it, or the right is missing."""
         from netfilterqueue import NetfilterQueue
 
@@ -113,7 +118,7 @@ class PacketQueue:
                 warnings.simplefilter("ignore", RuntimeWarning)  # a smaller buffer than asked for serves too
                 queue.bind(
                     self.number,
-                    partial(hand_over, receive),
+                    partial(hand_over, receive, clock),
                     max_len=maximum_length,
                     range=COPY_RANGE,
                     sock_len=RECEIVE_BUFFER_BYTES,
@@ -124,7 +129,7 @@ class PacketQueue:
                 f"queue {self.number} cannot be bound ({error}): give another number in network.queue"
             ) from error
         self._queue = queue
-        self._batch = _make_batch(queue.get_fd(), self.number, receive)
+        self._batch = _make_batch(queue.get_fd(), self.number, receive, clock)
         self.set_mode(mode)
 
     def set_mode(self, mode: Mode) -> None:
@@ -171,10 +176,10 @@ class PacketQueue:
         return self._queue
 
 
-def _make_batch(descriptor: int, number: int, receive: Receive) -> Batch | None:
+def _make_batch(descriptor: int, number: int, receive: Receive, clock: Clock) -> Batch | None:
     """Return the compiled loop, None where it was not built."""
     try:
         from guard.netfilter.batch import Batch
     except ImportError:
         return None
-    return Batch(descriptor, number, receive, Pause)
+    return Batch(descriptor, number, receive, clock, Pause)

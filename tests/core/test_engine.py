@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guard.core.event import WakeEvent
+from guard.core.tls import RecordJudge
 from guard.core.verdict import Mode, Reason
 from tests import wire
 from tests.conversation import (
@@ -233,7 +234,7 @@ def test_condemned_flows_give_way_to_live_ones() -> None:
 def test_a_fault_in_the_engine_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = Conversation().establish()
 
-    class Broken:
+    class Broken(RecordJudge):
         def judge_record(self, *_: object) -> int:
             raise ZeroDivisionError("forced")
 

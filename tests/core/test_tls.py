@@ -16,6 +16,7 @@ from guard.core.tls import (
     KIND_SYN,
     MAX_RECORD_BYTES,
     Framing,
+    RecordJudge,
     RecordStream,
     is_record_header,
 )
@@ -25,7 +26,7 @@ from tests.tls_peer import TlsPeer
 KINDS = {20: KIND_HANDSHAKE, 21: KIND_HANDSHAKE, 22: KIND_HANDSHAKE, 23: KIND_APP_DATA}
 
 
-class Judge:
+class Judge(RecordJudge):
     """Takes a record of a PING's length for one, and goes by the type of the others."""
 
     def judge_record(self, _stream: RecordStream, content_type: int, length: int, _now: float) -> int:

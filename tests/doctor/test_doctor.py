@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,7 +168,7 @@ def force_rules(routed: Household) -> Iterator[tuple[Finding, str]]:
 def force_queue(routed: Household, tmp_path: Path) -> Iterator[tuple[Finding, str]]:
     yield network.check_queue(make(status=STATUS)), f"nobody reads queue {QUEUE}"
     queue = PacketQueue(QUEUE)
-    queue.bind(lambda _packet, mark, _payload: mark, mode=Mode.MONITOR)
+    queue.bind(lambda _packet, mark, _payload, _ns: mark, clock=time.monotonic_ns, mode=Mode.MONITOR)
     try:
         assert network.check_queue(make(status=STATUS)).state is State.OK
         yield network.check_queue(make()), "is held by another program"

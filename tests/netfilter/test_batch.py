@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def raise_in_turn(*faults: BaseException | None) -> Receive:
     """Return what raises these, one a packet."""
     left = iter(faults)
 
-    def receive(_packet: object, _mark: int, _payload: bytes) -> int:
+    def receive(_packet: object, _mark: int, _payload: bytes, _ns: int) -> int:
         fault = next(left)
         if fault is not None:
             raise fault
@@ -83,7 +84,7 @@ def test_a_fault_comes_out_of_the_chunk_that_a_pause_ended(
     kernel, queue = pair
     for number in range(3):
         kernel.send(make_message(number))
-    loop = batch.Batch(queue.fileno(), 7, raise_in_turn(*faults), Pause)
+    loop = batch.Batch(queue.fileno(), 7, raise_in_turn(*faults), time.monotonic_ns, Pause)
     with pytest.raises(out):
         loop.run()
     assert unraisable == told
@@ -96,12 +97,12 @@ def test_the_queue_cannot_be_closed_while_it_is_read(
     kernel, queue = pair
     seen: list[int] = []
 
-    def receive(_packet: object, mark: int, _payload: bytes) -> int:
+    def receive(_packet: object, mark: int, _payload: bytes, _ns: int) -> int:
         seen.append(mark)
         loop.close()
         return KEEP
 
-    loop = batch.Batch(queue.fileno(), 7, receive, Pause)
+    loop = batch.Batch(queue.fileno(), 7, receive, time.monotonic_ns, Pause)
     kernel.send(make_message(1))
     with pytest.raises(RuntimeError, match="called from receive"):
         loop.run()
@@ -116,7 +117,7 @@ def test_what_a_failed_send_left_goes_with_the_next_flush(
 ) -> None:
     kernel, queue = pair
     kernel.send(make_message(1))
-    loop = batch.Batch(queue.fileno(), 7, lambda *_: DROP, Pause)
+    loop = batch.Batch(queue.fileno(), 7, lambda *_: DROP, time.monotonic_ns, Pause)
     with pytest.raises(OSError, match="Errno"):
         loop.run()
     with pytest.raises(OSError, match="Errno"):
@@ -148,7 +149,7 @@ def test_what_is_no_answer_drops_the_packet_and_says_so(
     monkeypatch.setattr(sys, "unraisablehook", lambda report: unraisable.append(report.exc_type))
     kernel, queue = pair
     kernel.send(make_message(1))
-    loop = batch.Batch(queue.fileno(), 7, lambda *_: answer, Pause)
+    loop = batch.Batch(queue.fileno(), 7, lambda *_: answer, time.monotonic_ns, Pause)
     with pytest.raises(fault):
         loop.run()
     assert unraisable == [OSError], "there was a verdict to send"
@@ -160,15 +161,44 @@ def test_each_packet_comes_with_its_mark_and_its_payload_and_keeps_both(
     kernel, queue = pair
     seen: list[tuple[Packet, int, bytes]] = []
 
-    def receive(packet: Packet, mark: int, payload: bytes) -> int:
+    def receive(packet: Packet, mark: int, payload: bytes, _ns: int) -> int:
         seen.append((packet, mark, payload))
         return KEEP
 
     for number in range(3):
         kernel.send(make_message(number, mark=0x81000000 + number, payload=b"packet %d" % number))
-    loop = batch.Batch(queue.fileno(), 7, receive, Pause)
+    loop = batch.Batch(queue.fileno(), 7, receive, time.monotonic_ns, Pause)
     loop.run()
     for number, (packet, mark, payload) in enumerate(seen):
         assert (mark, payload) == (0x81000000 + number, b"packet %d" % number)
         assert (packet.get_mark(), packet.get_payload(), packet.hook) == (mark, payload, 2)
     assert len(seen) == 3
+
+
+def test_the_clock_is_asked_once_for_the_packets_of_one_call_and_before_they_are_read(
+    batch: ModuleType, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    kernel, queue = pair
+    ticks = iter(range(100))
+    read: list[int] = []
+
+    def clock() -> int:
+        tick = next(ticks)
+        if tick == 1:
+            raise OSError("no clock")
+        return tick
+
+    def receive(_packet: Packet, _mark: int, _payload: bytes, ns: int) -> int:
+        read.append(ns)
+        return KEEP
+
+    loop = batch.Batch(queue.fileno(), 7, receive, clock, Pause)
+    for number in range(3):
+        kernel.send(make_message(number))
+    loop.run()
+    assert read == [0, 0, 0]
+    kernel.send(make_message(3))
+    with pytest.raises(OSError, match="no clock"):
+        loop.run()
+    loop.run()
+    assert read == [0, 0, 0, 2], "nothing was lost with the clock"

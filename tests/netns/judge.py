@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -105,7 +106,7 @@ class Judge:
     def _work(self) -> None:
         try:
             with self._gate.enter(), selectors.DefaultSelector() as selector:
-                self.queue.bind(self._judge, mode=self._mode)
+                self.queue.bind(self._judge, clock=time.monotonic_ns, mode=self._mode)
                 selector.register(self.queue, selectors.EVENT_READ)
                 selector.register(self._stop, selectors.EVENT_READ)
                 self._bound.set()
@@ -116,7 +117,7 @@ class Judge:
             self._failure = error
             self._bound.set()
 
-    def _judge(self, packet: Packet, mark: int, payload: bytes) -> int:
+    def _judge(self, packet: Packet, mark: int, payload: bytes, _ns: int) -> int:
         seen = Seen(mark, packet.hook, payload)
         self.seen.append(seen)
         return self.script(seen)

@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def drive(home: Household, scene: Callable[[PacketQueue, list[Packet]], None]) -
     """Let a datagram of the Echo wait in a queue of the gate's; ``scene`` goes on from there."""
     waiting: list[Packet] = []
 
-    def keep(packet: Packet, _mark: int, _payload: bytes) -> int:
+    def keep(packet: Packet, _mark: int, _payload: bytes, _ns: int) -> int:
         waiting.append(packet)
         return KEEP
 
@@ -58,7 +59,7 @@ def drive(home: Household, scene: Callable[[PacketQueue, list[Packet]], None]) -
     )
     queue = PacketQueue(QUEUE)
     with home.gate.enter():
-        queue.bind(keep, mode=Mode.ENFORCE)
+        queue.bind(keep, clock=time.monotonic_ns, mode=Mode.ENFORCE)
         try:
             with home.echo.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
                 echo.sendto(b"secret", (home.cloud_address[socket.AF_INET], 9))

@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -294,7 +295,7 @@ def test_a_busy_queue_names_its_owner(routed: Household) -> None:
         with pytest.raises(
             NetfilterError, match=rf"queue {QUEUE} is in use by process {os.getpid()} \(.*network\.queue"
         ):
-            second.bind(lambda *_: queue.DROP, mode=Mode.ENFORCE)
+            second.bind(lambda *_: queue.DROP, clock=time.monotonic_ns, mode=Mode.ENFORCE)
         second.close()
     with routed.gate.enter():
         assert kernel.read_statistics(QUEUE) is None
@@ -320,7 +321,7 @@ def test_a_full_queue_is_open_in_monitor_and_closed_in_enforce(
         assert server.recv(100) == b"before"
         with routed.gate.enter():
             ruleset.apply(routed.make_spec(mode))
-            stalled.bind(lambda *_: queue.DROP, mode=mode, maximum_length=4)
+            stalled.bind(lambda *_: queue.DROP, clock=time.monotonic_ns, mode=mode, maximum_length=4)
         try:
             for number in range(10):
                 client.sendto(b"%d" % number, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def test_what_passes_is_what_was_let_pass_and_what_waits_is_what_was_kept(
     passed: set[int] = set()
     asked = 0
 
-    def receive(packet: Packet, _mark: int, _payload: bytes) -> int:
+    def receive(packet: Packet, _mark: int, _payload: bytes, _ns: int) -> int:
         nonlocal asked
         number, asked = asked, asked + 1
         (answer,) = draw.choices(ANSWERS, weights)
@@ -71,7 +72,7 @@ def test_what_passes_is_what_was_let_pass_and_what_waits_is_what_was_kept(
         routed.gate.enter(),
     ):
         cloud.bind(target)
-        queue.bind(receive, mode=Mode.ENFORCE)
+        queue.bind(receive, clock=time.monotonic_ns, mode=Mode.ENFORCE)
         try:
             for number in range(COUNT):
                 echo.sendto(b"%d" % number, target)

@@ -16,6 +16,7 @@ from guard.core.tls import (
     KIND_SYN,
     MAX_RECORD_BYTES,
     Framing,
+    RecordJudge,
     RecordStream,
 )
 from guard.core.verdict import Decision, Mode, PacketClass, Reason, Verdict
@@ -42,7 +43,7 @@ records = st.lists(
 cuts = st.lists(st.integers(0, 4000), max_size=30)
 
 
-class Run:
+class Run(RecordJudge):
     """One connection to which the same bytes are given, and what the engine made of them."""
 
     def __init__(self, *, isn: int = 1000) -> None:
@@ -275,7 +276,7 @@ pieces = st.lists(
 )
 
 
-class ByType:
+class ByType(RecordJudge):
     """Judges a record by its type."""
 
     def judge_record(self, _stream: RecordStream, content_type: int, _length: int, _now: float) -> int:

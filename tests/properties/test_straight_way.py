@@ -26,8 +26,10 @@ HELD = dataclasses.replace(load_policy(), hold_s=0.3)
 REFUSED = dataclasses.replace(load_policy(), hold_s=0.0)
 
 
-def make_engine(policy: Policy, mode: Mode, *, balanced: bool, straight: bool) -> Engine:
-    engine = Engine(policy, {DEVICE: DeviceSettings(balanced=balanced)}, mode=mode)
+def make_engine(
+    policy: Policy, mode: Mode, *, balanced: bool, straight: bool = True, list_records: bool = True
+) -> Engine:
+    engine = Engine(policy, {DEVICE: DeviceSettings(balanced=balanced)}, mode=mode, list_records=list_records)
     if not straight:
         engine._devices[DEVICE].by_key = {}  # finds nothing
     return engine
@@ -90,6 +92,22 @@ def generate_traffic(seed: int) -> list[Step]:
 def test_both_ways_say_the_same(policy: Policy, mode: Mode, balanced: bool) -> None:
     for seed in range(4):
         for steps in (generate_traffic(seed), list(generate_steps(seed, 400))):
-            straight = tell(make_engine(policy, mode, balanced=balanced, straight=True), steps)
+            straight = tell(make_engine(policy, mode, balanced=balanced), steps)
             long = tell(make_engine(policy, mode, balanced=balanced, straight=False), steps)
             assert straight == long, f"seed {seed}"
+
+
+def forget_records(said: list[Any]) -> list[Any]:
+    """Return what was said but for the records of each packet."""
+    return [row if isinstance(row, list) else (*row[:2], *row[3:]) for row in said]
+
+
+@pytest.mark.parametrize("balanced", [False, True], ids=["strict", "balanced"])
+def test_records_are_listed_for_who_asks_and_change_no_answer(balanced: bool) -> None:
+    for seed in range(4):
+        for steps in (generate_traffic(seed), list(generate_steps(seed, 400))):
+            listed = tell(make_engine(HELD, Mode.ENFORCE, balanced=balanced), steps)
+            silent = tell(make_engine(HELD, Mode.ENFORCE, balanced=balanced, list_records=False), steps)
+            assert any(row[2] for row in listed if isinstance(row, tuple))
+            assert not any(row[2] for row in silent if isinstance(row, tuple))
+            assert forget_records(listed) == forget_records(silent)

@@ -13,7 +13,7 @@ from guard.capture import Capture, Interface
 from guard.core import tls
 from guard.core.packet import SYN, TCP, UDP, get_ports, parse_packet, reverse_key
 from guard.core.tcp import MASK, distance
-from guard.core.tls import Framing, RecordStream
+from guard.core.tls import Framing, RecordJudge, RecordStream
 from guard.core.verdict import Direction
 from guard.selector import DeviceSelector, Matcher
 
@@ -65,7 +65,7 @@ class Session:
     queries: list[tuple[float, str]] = field(default_factory=list)
 
 
-class _Side:
+class _Side(RecordJudge):
     """One direction of a connection: puts segments in order and frames them."""
 
     def __init__(self, flow: Flow, *, up: bool, next_seq: int, from_start: bool) -> None:
