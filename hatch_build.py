@@ -29,7 +29,7 @@ OFFLINE = ("replay", "link", "selector", "lines")
 
 COMPILED = (
     *(f"guard/core/{name}.py" for name in SOURCES),
-    *("guard/gate.py", "guard/tally.py"),
+    *("guard/gate.py", "guard/tally.py", "guard/loop.py"),
     *(f"guard/{name}.py" for name in OFFLINE),
 )
 BATCH = "guard/netfilter/batch.c"

@@ -70,7 +70,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(state)
         mode = state.load_mode() or config.mode  # now that nobody else can change it
-        daemon = _Daemon(config, mode, state, stack, log, list_records=decisions is not None)
+        daemon = _Daemon(config, mode, state, stack, log, decisions is not None)
         daemon.bind_sensors(sensor_uids)
         daemon.bind_control(control_uids, path)
         if config.metrics.enabled:
@@ -93,8 +93,7 @@ class _Daemon:
         state: StateDirectory,
         stack: ExitStack,
         log: Log,
-        *,
-        list_records: bool,
+        list_records: bool,  # noqa: FBT001  # like the others, made in one place
     ) -> None:
         self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
         chosen = state.load_policies()
@@ -273,7 +272,7 @@ class _Daemon:
                 packets=self._queue.fileno(),
                 on_packets=self._receive_packets,
                 on_timer=self._handle_timers,
-                get_timeout=self._get_timeout,
+                get_due=self._get_due,
                 housekeeping=self._keep_house,
             )
         finally:
@@ -308,8 +307,8 @@ class _Daemon:
         self._pauses.handle_timer()
         self.gate.handle_timer()
 
-    def _get_timeout(self) -> float:
-        return min(self.gate.get_timeout(), self._pauses.get_timeout())
+    def _get_due(self) -> float:
+        return min(self.gate.engine.timer, self._pauses.get_due())
 
     def _take_over(self, config: Config, policy: Policy) -> None:
         before, self._forced = self._forced, config.get_policies()

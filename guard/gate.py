@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from guard.core.engine import Engine
-from guard.core.event import AliveEvent, Event, MuteEvent, VoiceEvent, WakeEvent
+from guard.core.event import EVENT_TYPES, Event
 from guard.core.flow import Flow
 from guard.core.hold import Held
 from guard.core.policy import Policy
@@ -37,6 +37,7 @@ BATCH_NS: Final = 5_000_000
 SAMPLE_NS: Final = 10_000_000
 """The time to a verdict is taken of one packet in 10 ms: of nearly all in a quiet home, of few in a flood."""
 
+_AT_FIRST: Final = -1  # in place of when the batch ends: the first packet will tell
 _ACCEPT: Final = Verdict.ACCEPT
 _HOLD: Final = Verdict.HOLD
 _REFUSE: Final = Verdict.REFUSE
@@ -53,13 +54,6 @@ class Acting(Enum):
     DROPPING = "dropping"
     """While the rules change: refusals are dropped, since no rule may be there to meet a mark."""
 
-
-EVENT_TYPES: Final[dict[type[Event], str]] = {
-    MuteEvent: "mute",
-    WakeEvent: "wake",
-    VoiceEvent: "voice",
-    AliveEvent: "alive",
-}
 
 ACTING: Final = {Mode.MONITOR: Acting.PASSING, Mode.ENFORCE: Acting.CONDEMNING}
 
@@ -186,14 +180,10 @@ class Gate:
         self._last_ns = ns
         return ns
 
-    def get_timeout(self) -> float:
-        """Return the seconds until the engine's timer, 0 when it is due, ``inf`` when there is none."""
-        return max(0.0, self.engine.timer - self._clock() / 1e9)
-
     def start_batch(self) -> None:
-        """Let ``receive`` raise ``Pause`` once ``BATCH_NS`` have passed."""
-        self._pause_ns = self._clock() + BATCH_NS
-        self._look_ns = min(self._pause_ns, self._sample_ns)
+        """Let ``receive`` raise ``Pause`` once ``BATCH_NS`` have passed from the first packet on."""
+        self._pause_ns = _AT_FIRST
+        self._look_ns = 0
 
     def end_batch(self) -> None:
         """Let ``receive`` raise ``Pause`` after the packet in hand: somebody else needs the turn."""
@@ -254,10 +244,16 @@ class Gate:
         if ns >= self._sample_ns:
             self.verdict_times.add(self._clock() - ns)
             self._sample_ns = ns + SAMPLE_NS
-        if ns >= self._pause_ns:
+        if self._is_over(ns):
             give(packet, answer)
             raise Pause
         self._look_ns = min(self._pause_ns, self._sample_ns)
+
+    def _is_over(self, ns: int) -> bool:
+        """Say whether the batch is over, at the packet that was received at ``ns``."""
+        if self._pause_ns == _AT_FIRST:
+            self._pause_ns = ns + BATCH_NS
+        return ns >= self._pause_ns
 
     def receive_event(self, event: Event, *, device: str) -> None:
         """Tell the engine of a sensor event, now."""
@@ -394,7 +390,7 @@ class Gate:
         else:
             self.starting += 1
         answer = self._answer_fault(mark)
-        if ns >= self._pause_ns:
+        if self._is_over(ns):
             give(packet, answer)
             raise Pause
         return answer

@@ -81,35 +81,34 @@ class Loop:
         packets: int,
         on_packets: Handler,
         on_timer: Handler,
-        get_timeout: Callable[[], float],
+        get_due: Callable[[], float],
         housekeeping: Handler,
     ) -> None:
         """Take turns until ``stop``. ``packets`` is the queue's descriptor, ``on_packets`` one batch.
 
-        A packet that comes alone wakes the loop, so what is done at every wake-up counts: one system call
-        tells packets from all else, and only all else goes through the selector.
+        ``get_due`` says when ``on_timer`` is due, on the loop's clock. A packet that comes alone wakes the
+        loop, so what is done at every wake-up counts: the clock is read once, one system call tells packets
+        from all else, and only all else goes through the selector.
         """
-        others = self.selector.fileno()
+        clock, others = self._clock, self.selector.fileno()
         only_packets, only_others = [(packets, select.EPOLLIN)], [(others, select.EPOLLIN)]
         with select.epoll() as waiting:
             waiting.register(packets, select.EPOLLIN)
             waiting.register(others, select.EPOLLIN)
             while not self._stopping:
-                now = self._clock()
-                left = get_timeout()
-                due = now + left
-                wait = self._next_housekeeping - now
-                if left < wait:
-                    wait = left
-                ready = waiting.poll(max(0, wait), _BOTH)
-                now = self._clock()
+                now = clock()
+                due = get_due()
                 if now >= due:
                     self._give_turn(on_timer)
+                    due = get_due()
                 if now >= self._next_housekeeping:
                     self._next_housekeeping = now + HOUSEKEEPING
                     # SIGALRM's default action needs nothing of a process that has come to a stand-still.
                     signal.setitimer(signal.ITIMER_REAL, STALL)
                     self._give_turn(housekeeping)
+                if due > self._next_housekeeping:
+                    due = self._next_housekeeping
+                ready = waiting.poll(due - now if due > now else 0, _BOTH)
                 if not ready:
                     continue
                 if ready != only_packets:

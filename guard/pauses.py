@@ -93,11 +93,9 @@ class Pauses:
         now = self._clock()
         self.end([device for device, (_, until) in self._pauses.items() if until <= now], "its time was up")
 
-    def get_timeout(self) -> float:
-        """Return the seconds until the next pause ends, ``inf`` when there is none."""
-        if not self._pauses:
-            return inf
-        return max(0.0, min(until for _, until in self._pauses.values()) - self._clock())
+    def get_due(self) -> float:
+        """Return when the next pause ends, ``inf`` when there is none."""
+        return min(until for _, until in self._pauses.values()) if self._pauses else inf
 
     def get_left(self, device: str, *, now: float) -> float | None:
         """Return how long ``device`` is still paused; None when it is not."""

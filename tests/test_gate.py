@@ -131,7 +131,7 @@ def test_a_full_queue_lets_the_others_have_their_turn() -> None:
     now = 0
     gate, _ = make_gate(Mode.MONITOR, ACCEPT, ACCEPT, clock=lambda: now)
     assert receive(gate).answer is not UNANSWERED
-    now = BATCH_NS
+    now = BATCH_NS + 1
     packet = FakePacket()
     with pytest.raises(Pause):
         offer(gate, packet)
@@ -190,6 +190,7 @@ def test_a_flood_before_opening_ends_its_batch_too() -> None:
     now = 0
     gate, _ = make_gate(Mode.ENFORCE, clock=lambda: now)
     gate.open = False
+    assert receive(gate).answer == DROPPED
     now = BATCH_NS
     packet = FakePacket()
     with pytest.raises(Pause):

@@ -40,14 +40,14 @@ def run(
     on_packets: Callable[[], object] = lambda: None,
     *,
     on_timer: Callable[[], object] = lambda: None,
-    get_timeout: Callable[[], float] = lambda: inf,
+    get_due: Callable[[], float] = lambda: inf,
     housekeeping: Callable[[], object] = lambda: None,
 ) -> None:
     loop.run(
         packets=packets,
         on_packets=on_packets,  # type: ignore[arg-type]  # what a handler returns is nobody's business
         on_timer=on_timer,  # type: ignore[arg-type]  # likewise
-        get_timeout=get_timeout,
+        get_due=get_due,
         housekeeping=housekeeping,  # type: ignore[arg-type]  # likewise
     )
 
@@ -58,7 +58,7 @@ def test_packets_come_after_everybody_else(loop: Loop, pipe: tuple[int, int]) ->
     os.write(pipe[1], b"x")
     os.write(sender, b"x")
     loop.listen(sensor, lambda: turns.append("sensor"))
-    timeouts = iter([0.0, 0.0])
+    dues = iter([0.0, inf])
 
     def on_packets() -> None:
         turns.append("packets")
@@ -69,7 +69,7 @@ def test_packets_come_after_everybody_else(loop: Loop, pipe: tuple[int, int]) ->
         pipe[0],
         on_packets,
         on_timer=lambda: turns.append("timer"),
-        get_timeout=lambda: next(timeouts, inf),
+        get_due=lambda: next(dues, inf),
         housekeeping=lambda: turns.append("housekeeping"),
     )
     os.close(sensor)

@@ -31,6 +31,7 @@ PURE_MODULES = {
     "itertools",
     "json",
     "math",
+    "mypy_extensions",  # decorators that say how mypyc may compile, and do nothing
     "operator",
     "re",
     "string",

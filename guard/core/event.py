@@ -76,6 +76,12 @@ class TraceHeader:
 
 
 Event = MuteEvent | WakeEvent | VoiceEvent | AliveEvent
+EVENT_TYPES: dict[type[Event], str] = {
+    MuteEvent: "mute",
+    WakeEvent: "wake",
+    VoiceEvent: "voice",
+    AliveEvent: "alive",
+}
 
 # type -> key -> (required, converter)
 _FIELDS: dict[str, dict[str, bool]] = {
