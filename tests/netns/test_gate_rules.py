@@ -148,9 +148,7 @@ def test_foreign_mark_bits_survive(household: Household, family: socket.AddressF
     with Judge(household.gate) as judge, connected(household, family) as (echo, cloud):
         echo.sendall(b"hello")
         assert cloud.recv(100) == b"hello"
-    version = (
-        4 if family is socket.AF_INET else 6
-    )  # the bridge passes both, our rules mark one
+    version = 4 if family is socket.AF_INET else 6  # the bridge passes both, our rules mark one
     ours = [seen for seen in judge.seen if seen.hook == FORWARD and seen.payload[0] >> 4 == version]
     assert {seen.mark & ~marks.MARK_MASK for seen in ours} == {0xABCDEF}
     # Unmasked, so it matches only when ours are gone again at the end.
