@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BATCH_NS: Final = 5_000_000
 """A full queue never empties: after 5 ms of packets the sensors and the owner get their turn."""
 SAMPLE_NS: Final = 10_000_000
-"""The time to a verdict is taken of one packet in 10 ms: of nearly all in a quiet home, of few in a flood."""
+"""The time to a verdict is taken of one packet in 10 ms, the first of those read together."""
 
 _AT_FIRST: Final = -1  # in place of when the batch ends: the first packet will tell
 _ACCEPT: Final = Verdict.ACCEPT
@@ -312,7 +312,7 @@ class Gate:
     def _hold(self, packet: Packet, mark: int, row: _Row) -> int:
         """Let a packet wait in the kernel's queue; in monitor it passes at once, and its verdict waits."""
         held = self.engine.facts.held
-        if held is None:
+        if held is None or held.packet_id != self.engine.facts.packet_id:
             raise RuntimeError("a packet is held of which the engine does not know")
         wait = _Wait(row.device, row.settled, self._get_target(), None if row.passing else packet)
         held.ticket = wait
@@ -327,9 +327,9 @@ class Gate:
         for wait in list(self._kept):
             packet = wait.packet
             if packet is not None and self._passes(wait.device):
-                give(packet, packet.get_mark() & ACCEPT_MASK)
-                wait.packet = None
+                wait.packet = None  # whatever becomes of the sending: it has its answer
                 del self._kept[wait]
+                give(packet, packet.get_mark() & ACCEPT_MASK)
 
     def _release(self, released: list[Held], ns: int) -> None:
         """Carry out what was decided of packets that wait: all of it, then raise the first OSError."""

@@ -87,8 +87,8 @@ class Loop:
         """Take turns until ``stop``. ``packets`` is the queue's descriptor, ``on_packets`` one batch.
 
         ``get_due`` says when ``on_timer`` is due, on the loop's clock. A packet that comes alone wakes the
-        loop, so what is done at every wake-up counts: the clock is read once, one system call tells packets
-        from all else, and only all else goes through the selector.
+        loop, so what is done at every wake-up counts: the clock is read once where nothing else is due, one
+        system call tells packets from all else, and only all else goes through the selector.
         """
         clock, others = self._clock, self.selector.fileno()
         only_packets, only_others = [(packets, select.EPOLLIN)], [(others, select.EPOLLIN)]
@@ -100,12 +100,13 @@ class Loop:
                 due = get_due()
                 if now >= due:
                     self._give_turn(on_timer)
-                    due = get_due()
+                    now, due = clock(), get_due()
                 if now >= self._next_housekeeping:
                     self._next_housekeeping = now + HOUSEKEEPING
                     # SIGALRM's default action needs nothing of a process that has come to a stand-still.
                     signal.setitimer(signal.ITIMER_REAL, STALL)
                     self._give_turn(housekeeping)
+                    now, due = clock(), get_due()
                 if due > self._next_housekeeping:
                     due = self._next_housekeeping
                 ready = waiting.poll(due - now if due > now else 0, _BOTH)

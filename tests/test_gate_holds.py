@@ -54,6 +54,19 @@ def test_a_verdict_that_cannot_be_sent_keeps_nothing_behind_it_waiting() -> None
     assert book.rows[-1][0] == [(1, ACCEPT), (2, DROP), (3, ACCEPT)]
 
 
+def test_a_packet_that_was_to_pass_and_could_not_is_answered_once_and_the_others_later() -> None:
+    gate, engine = make_gate(Mode.ENFORCE, HOLD, HOLD, HOLD)
+    packets = [receive(gate) for _ in range(3)]
+    packets[0].fault = OSError(105, "full")
+    with pytest.raises(OSError, match="full"):
+        gate.set_acting(Acting.PASSING)
+    packets[0].fault = None
+    engine.released = [(1, DROP), (2, DROP), (3, DROP)]
+    gate.receive_event(WakeEvent(1.0, "alexa"), device="kitchen")
+    assert [packet.answer for packet in packets] == [UNANSWERED, UP & ~UNJUDGED, UP & ~UNJUDGED]
+    assert gate.settled["kitchen"] == Settled(refused=3)
+
+
 def test_in_monitor_a_held_packet_has_passed_and_its_verdict_is_counted() -> None:
     gate, engine = make_gate(Mode.MONITOR, HOLD, HOLD)
     assert [receive(gate).answer for _ in range(2)] == [UP & ~UNJUDGED] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,6 +14,8 @@ from math import inf
 import pytest
 
 from guard.loop import SWITCH, Loop
+
+EPOLL = select.epoll
 
 
 @pytest.fixture
@@ -138,3 +141,41 @@ def test_other_threads_give_way_soon_while_the_loop_is_at_work() -> None:
         assert sys.getswitchinterval() == pytest.approx(SWITCH)
     assert sys.getswitchinterval() == pytest.approx(before)
     assert before > SWITCH
+
+
+def test_a_timer_is_not_late_for_a_long_turn_of_others(
+    pipe: tuple[int, int], errors: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10.0
+    waits: list[float] = []
+
+    class Epoll:
+        """Waits for nothing and remembers for how long it was to."""
+
+        def __init__(self) -> None:
+            self.real = EPOLL()
+
+        def __enter__(self) -> Epoll:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.real.close()
+
+        def register(self, descriptor: int, events: int) -> None:
+            self.real.register(descriptor, events)
+
+        def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+            nonlocal now
+            waits.append(timeout)
+            now += timeout
+            return self.real.poll(0, most)
+
+    def keep_house() -> None:
+        nonlocal now
+        now += 0.25
+
+    with Loop(clock=lambda: now, on_error=errors.append) as loop:
+        monkeypatch.setattr(select, "epoll", Epoll)
+        run(loop, pipe[0], on_timer=loop.stop, get_due=lambda: 10.375, housekeeping=keep_house)
+    assert waits[0] == 0.125
+    assert not errors

@@ -184,7 +184,7 @@ class Device:
         if self._policy.exceptions[Reason.SENSOR_LOST] is Action.ACCEPT and not muted:
             self.context.closed = None
             return
-        for hold in self.holds:
+        for hold in reversed(list(self.holds)):  # then they stand in order, and each is found at once
             self.holds.end_at(hold, now)
 
     def conclude(
@@ -239,11 +239,11 @@ class Device:
         hold = self.holds.get(flow)
         if hold is not None:
             waits = self.holds.join(hold, held)
+        elif (hold := self.holds.begin(flow, seq, held, waiting)) is not None:
+            waits = True
+            self._wait_until(hold.deadline)
         else:
-            hold = self.holds.begin(flow, seq, held, waiting)
-            waits = hold is not None
-            if hold is not None:
-                self._wait_until(hold.deadline)
+            waits = False
         if not waits:
             scope = Scope.PACKET if flow is None else Scope.FLOW
             return decision(answer.packet_class, answer.justification, _REFUSE, scope, Reason.HOLD_FULL)

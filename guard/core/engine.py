@@ -140,7 +140,9 @@ class Engine:
                     place = (packet[near] << 8 | packet[near + 1]) & (RECENT_FLOWS - 1)
                     flow = state.recent[place]
                     if flow is None or key != (flow.reverse if downstream else flow.key):
-                        flow = state.recent[place] = state.by_key.get(key)
+                        flow = state.by_key.get(key)
+                        if flow is not None and key == (flow.reverse if downstream else flow.key):
+                            state.recent[place] = flow
             if flow is None:
                 answer = self._receive_any(state, packet, direction, now)
             else:

@@ -45,7 +45,8 @@ class Held:
 
     ``size``: bytes of payload, ``octets``: of the IP packet, ``after``: it came after a virtual reset. It was
     ``told`` HOLD, or, where it only waits behind others, what it will get in its turn; ``answer`` is what it
-    got, once it waits no longer. ``ticket`` belongs to whoever feeds the engine, to find the packet by.
+    got, once it waits no longer. ``ticket`` belongs to whoever feeds the engine, to find the packet by, until
+    then: it may lead back here, and nobody looks for such cycles.
     """
 
     __slots__ = ("after", "answer", "octets", "packet_id", "since", "size", "ticket", "told")
