@@ -138,7 +138,9 @@ def test_a_pause_is_for_condemned_connections_too(
         flood(injector)
         wait_until(lambda: passed.count() == 2 * FLOOD)
         gate.ask("resume")
+        refused = gate.count(verdict="refuse")
         injector.send(PAYLOAD)  # the engine has not forgotten
+        wait_until(lambda: gate.count(verdict="refuse") > refused)
         flood(injector)
         settle(gate, before + FLOOD)
         assert passed.count() == 2 * FLOOD
