@@ -70,7 +70,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(state)
         mode = state.load_mode() or config.mode  # now that nobody else can change it
-        daemon = _Daemon(config, mode, state, stack, log, decisions is not None)
+        daemon = _Daemon(config, mode, state, stack, log, decisions)
         daemon.bind_sensors(sensor_uids)
         daemon.bind_control(control_uids, path)
         if config.metrics.enabled:
@@ -93,7 +93,7 @@ class _Daemon:
         state: StateDirectory,
         stack: ExitStack,
         log: Log,
-        list_records: bool,  # noqa: FBT001  # like the others, made in one place
+        decisions: Path | None,
     ) -> None:
         self._loop = stack.enter_context(Loop(clock=time.monotonic, on_error=self._report_error))
         chosen = state.load_policies()
@@ -103,7 +103,7 @@ class _Daemon:
         self._forced = effective.get_policies()
         self._settings = make_settings(effective)
         self._policy = config.load_limits().make_policy()
-        engine = Engine(self._policy, devices=self._settings.devices, mode=mode, list_records=list_records)
+        engine = Engine(self._policy, self._settings.devices, mode=mode, list_records=decisions is not None)
         self.gate = Gate(engine, config.get_device_names(), clock=time.monotonic_ns, mode=mode)
         self._share = KernelShare(config.fast_path, self.gate, log=log)
         self.resets = Resetter(on_failure=self._report_reset)
